@@ -1,0 +1,33 @@
+#include <encore/core/error.h>
+
+#include <fmt/format.h>
+
+namespace encore {
+namespace {
+
+std::string compose(const std::string& what, Location where, const std::string& advice) {
+  std::string text = what;
+  if (where.line != 0) text = fmt::format("{}:{}: {}", where.file, where.line, what);
+  if (!advice.empty()) text += "\n  " + advice;
+  return text;
+}
+
+}  // namespace
+
+Error::Error(std::string what, Location where, std::string advice)
+    : std::runtime_error(compose(what, where, advice)),
+      message_(std::move(what)),
+      where_(where),
+      advice_(std::move(advice)) {}
+
+OutOfMemory::OutOfMemory(size_t requested, size_t held, Location where)
+    : Error(fmt::format("out of memory: {} bytes were asked for while {} are held", requested, held), where,
+            "free tensors that are no longer needed, or make the batch smaller"),
+      requested_(requested) {}
+
+void internal_error(const char* condition, std::source_location at) {
+  throw Error(fmt::format("internal error: {} does not hold", condition), Location(at),
+              "this is a bug of Encore; please report it with the dump of the trace (ENCORE_DUMP=DIR)");
+}
+
+}  // namespace encore

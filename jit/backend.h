@@ -1,0 +1,80 @@
+// One kernel in, one callable out.
+//
+// `compile` turns kernels into bytes and knows nothing of caching; `load` turns bytes into something
+// that runs. Between them sits the cache. Both may be called from any thread; an Executable is
+// immutable and may be launched from several threads at once.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <encore/jit/kernel.h>
+#include <encore/lazy/buffer.h>
+
+namespace encore::jit {
+
+struct Limits {
+  uint32_t arguments = 64;
+  uint32_t instructions = max_instructions;
+};
+
+/// What `compile` makes of one kernel. `bytes` are free of addresses and may be stored.
+struct Binary {
+  std::vector<std::byte> bytes;
+};
+
+/// Everything a launch needs besides code. A joined launch has several segments with the same code
+/// and different pointers, extents and scalars.
+struct Segment {
+  void* const* arguments;    // one per Kernel::arguments
+  const int64_t* sizes;      // one per Kernel::sizes, fixed ones included
+  const uint64_t* scalars;   // one per Kernel::scalars, value in the low bytes
+};
+
+class Executable {
+ public:
+  virtual ~Executable() = default;
+  /// Runs (CPU) or enqueues (CUDA) all segments as one launch.
+  virtual void launch(std::span<const Segment> segments) const = 0;
+  /// Bytes of code and data this holds.
+  virtual size_t bytes() const = 0;
+};
+
+/// Generated code for people: name -> text ("llvm", "assembly", "cuda", "sass").
+struct Listing {
+  std::string kind;
+  std::string text;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual std::string name() const = 0;
+  /// All that a binary depends on besides the kernel's text: compiler and its version, ISA features.
+  virtual std::string fingerprint() const = 0;
+  virtual Limits limits() const = 0;
+
+  virtual std::vector<Binary> compile(std::span<const Kernel* const> kernels) = 0;
+  virtual std::shared_ptr<const Executable> load(const Kernel& kernel, const Binary& binary) = 0;
+  virtual std::vector<Listing> listings(const Kernel& kernel) = 0;
+
+  /// At least `bytes` (0 is allowed), aligned to 64; throws OutOfMemory.
+  virtual Ref<Buffer> allocate(size_t bytes) = 0;
+  virtual void copy_to_device(void* to, const void* from, size_t bytes) = 0;
+  virtual void copy_to_host(void* to, const void* from, size_t bytes) = 0;
+  /// Waits for all launches of this thread.
+  virtual void synchronize() = 0;
+  /// Bytes handed out and not yet given back; bytes kept for reuse are not counted.
+  virtual int64_t live_bytes() const = 0;
+  virtual int64_t peak_bytes() const = 0;
+  virtual void reset_peak_bytes() = 0;
+};
+
+/// The backend of a device; `ENCORE_BACKEND=reference` puts the interpreter in the CPU's place.
+/// Throws Error when the device does not exist here.
+Backend& backend(Device device);
+
+}  // namespace encore::jit

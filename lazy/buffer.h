@@ -1,0 +1,50 @@
+// Memory on a device, counted by reference; what it holds is unknown here.
+//
+// A buffer's bytes are written by one program at a time; readers only exist after the writer is done.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+#include <encore/core/counted.h>
+
+namespace encore {
+
+enum class DeviceKind : uint8_t { cpu, cuda };
+
+struct Device {
+  DeviceKind kind = DeviceKind::cpu;
+  uint8_t index = 0;
+  constexpr bool operator==(const Device&) const = default;
+};
+
+inline constexpr Device cpu{};
+constexpr Device cuda(int index = 0) { return {DeviceKind::cuda, uint8_t(index)}; }
+
+class Buffer : public Counted<Buffer> {
+ public:
+  /// `free` gives the memory back; it may run on any thread.
+  Buffer(void* data, size_t bytes, Device device, std::function<void(void*, size_t)> free)
+      : data_(data), bytes_(bytes), device_(device), free_(std::move(free)) {}
+  ~Buffer() {
+    if (free_) free_(data_, bytes_);
+  }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
+  void* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+  Device device() const { return device_; }
+  /// Memory of the user's (from_blob) is read in place but never donated.
+  bool is_foreign() const { return foreign_; }
+  void mark_foreign() { foreign_ = true; }
+
+ private:
+  void* data_;
+  size_t bytes_;
+  Device device_;
+  bool foreign_ = false;
+  std::function<void(void*, size_t)> free_;
+};
+
+}  // namespace encore

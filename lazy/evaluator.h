@@ -1,0 +1,27 @@
+// The one way up: how lazy/ asks for values. trace/ defines `evaluator()`.
+#pragma once
+#include <encore/lazy/node.h>
+
+namespace encore {
+
+enum class SyncKind : uint8_t {
+  read,  // the cone of the roots; donates nothing
+  step,  // everything pending on this thread; may donate
+  cut,   // everything pending on this thread; donates nothing
+};
+
+class Evaluator {
+ public:
+  virtual ~Evaluator() = default;
+  /// Afterwards every root has a buffer. On a throw nothing has changed.
+  virtual void evaluate(std::span<Node* const> roots, SyncKind kind, Location where) = 0;
+  virtual Ref<Buffer> allocate(Device device, size_t bytes, Location where) = 0;
+  virtual void copy_to_device(const Buffer& to, const void* from, size_t bytes) = 0;
+  virtual void copy_to_host(void* to, const Buffer& from, size_t offset, size_t bytes) = 0;
+  /// Throws at `where` when this process has no such device.
+  virtual void check_device(Device device, Location where) = 0;
+};
+
+Evaluator& evaluator();
+
+}  // namespace encore

@@ -1,0 +1,95 @@
+// How ops become nodes. Op functions and gradient rules are written against these few functions.
+#pragma once
+#include <encore/lazy/tensor.h>
+
+namespace encore {
+
+/// Everything recorded while a scope lives carries the scope's place and name instead of the inner
+/// ones, so that a composite's nodes point at the user's line. Scopes nest; the outermost place wins
+/// (it is the user's), names join as "a/b". Per thread.
+class Scope {
+ public:
+  /// `name` must live for ever.
+  Scope(const char* name, Location where);
+  ~Scope();
+  Scope(const Scope&) = delete;
+  Scope& operator=(const Scope&) = delete;
+
+ private:
+  const char* outer_name_;
+  Location outer_location_;
+  bool outer_active_;
+};
+
+/// Nodes recorded under it carry exactly this place and name: gradient nodes carry their forward node's.
+class LocationOverride {
+ public:
+  LocationOverride(Location where, const char* scope);
+  ~LocationOverride();
+
+ private:
+  const char* outer_name_;
+  Location outer_location_;
+  bool outer_active_;
+};
+
+/// While one lives, nothing recorded on this thread needs a gradient. Nests.
+class NoGrad {
+ public:
+  NoGrad();
+  ~NoGrad();
+
+ private:
+  bool outer_;
+};
+bool gradient_enabled();
+/// Turns recording of gradients on again inside a NoGrad.
+class WithGrad {
+ public:
+  WithGrad();
+  ~WithGrad();
+
+ private:
+  bool outer_;
+};
+
+/// The place that a node recorded now would carry, given the caller's own.
+Location current_location(Location innermost);
+
+/// An elementwise op: promotes dtypes by the row's rule, broadcasts, checks devices.
+Tensor record_elementwise(OpId op, std::initializer_list<const Arg*> args);
+
+/// Any other op, its shape rule already applied by the caller.
+struct NewNode {
+  OpId op;
+  DType dtype;
+  Device device;
+  Shape shape;
+  std::vector<int64_t> attributes = {};
+};
+Tensor record(NewNode node, std::initializer_list<Node*> inputs, Location where);
+Tensor record(NewNode node, std::span<Node* const> inputs, Location where);
+
+/// A reduction over the axes in `mask`, which keep extent 1. Dtype rule: see reduction.def.
+Tensor record_reduction(OpId op, const Tensor& x, uint32_t mask, Location where);
+
+/// A rank-0 source: a runtime argument (`scalar_node`) or a constant of the program (`literal_node`).
+Tensor scalar_node(Scalar value, DType dtype, Device device);
+Tensor literal_node(Scalar value, DType dtype, Device device);
+
+/// A leaf over a buffer that holds `shape.numel()` elements of `dtype`.
+Tensor leaf_node(Ref<Buffer> buffer, DType dtype, Shape shape, Location where);
+
+/// An operand as a tensor: numbers become scalar (or literal) nodes of `dtype`.
+Tensor as_tensor(const Arg& arg, DType dtype, Device device);
+
+/// What a gradient rule may look at; `dy` has the node's shape and dtype. Rules return a tensor of
+/// any shape that `in(i)`'s shape broadcasts to: the walker sums over broadcast axes and casts back.
+struct GradientOf {
+  const Node& node;
+  const Tensor& dy;
+  Tensor y() const { return Tensor(const_cast<Node*>(&node)); }
+  Tensor in(int i) const { return Tensor(node.inputs[i]); }
+};
+
+}  // namespace encore

@@ -1,0 +1,48 @@
+#include <encore/lazy/shape.h>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace encore {
+
+std::string Shape::text() const { return fmt::format("[{}]", fmt::join(begin(), end(), ", ")); }
+
+void Shape::throw_rank(int rank) {
+  throw Error(fmt::format("a tensor of {} axes was asked for; at most {} are supported", rank, max_rank), {},
+              "merge axes with reshape");
+}
+
+int normalize_axis(int64_t axis, int rank, const char* what, Location where) {
+  if (axis < -rank || axis >= rank)
+    throw Error(fmt::format("{}: axis {} is out of range for a tensor of {} axes", what, axis, rank), where,
+                rank == 0 ? "a scalar has no axes" : fmt::format("use an axis in [{}, {}]", -rank, rank - 1));
+  return int(axis < 0 ? axis + rank : axis);
+}
+
+Shape broadcast(const Shape& a, const Shape& b, const char* what, Location where) {
+  if (a == b) return a;
+  const Shape& longer = a.rank() >= b.rank() ? a : b;
+  const Shape& shorter = a.rank() >= b.rank() ? b : a;
+  Shape result = longer;
+  int shift = longer.rank() - shorter.rank();
+  for (int axis = 0; axis < shorter.rank(); ++axis) {
+    int64_t mine = longer[axis + shift], theirs = shorter[axis];
+    if (mine != theirs && mine != 1 && theirs != 1)
+      throw Error(fmt::format("{}: shapes {} and {} do not broadcast (axis {} from the right: {} and {})", what,
+                              a.text(), b.text(), shorter.rank() - axis, a.rank() >= b.rank() ? mine : theirs,
+                              a.rank() >= b.rank() ? theirs : mine),
+                  where, "axes are aligned at the right; each pair must be equal, or one of them 1");
+    result[axis + shift] = mine == 1 ? theirs : mine;
+  }
+  return result;
+}
+
+bool broadcasts_to(const Shape& from, const Shape& to) {
+  if (from.rank() > to.rank()) return false;
+  int shift = to.rank() - from.rank();
+  for (int axis = 0; axis < from.rank(); ++axis)
+    if (from[axis] != to[axis + shift] && from[axis] != 1) return false;
+  return true;
+}
+
+}  // namespace encore

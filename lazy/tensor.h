@@ -1,0 +1,205 @@
+// Tensor: a handle on a node, with the meaning of a value.
+//
+// Copying shares, assignment rebinds, and no operation on one handle is ever seen through another.
+// Handles may be used from any thread, but one handle object by one thread at a time, as with
+// std::shared_ptr. Shape, dtype and device errors throw encore::Error at the line that records.
+#pragma once
+#include <iosfwd>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <encore/lazy/node.h>
+
+namespace encore {
+
+struct Options {
+  DType dtype = DType::f32;
+  Device device = cpu;
+};
+
+class Tensor;
+
+/// A tensor or a C++ number as an operand, with the place in the source where it was written. A
+/// number becomes a scalar slot; one wrapped in `lit` is part of the program instead.
+class Arg {
+ public:
+  Arg(const Tensor& tensor, std::source_location at = std::source_location::current());
+  template <class T>
+    requires std::is_arithmetic_v<T>
+  Arg(T number, std::source_location at = std::source_location::current())
+      : scalar_(number), boolean_(std::is_same_v<T, bool>), location_(at) {}
+  static Arg literal(Scalar value, std::source_location at) {
+    Arg arg(0.0, at);
+    arg.scalar_ = value;
+    arg.literal_ = true;
+    return arg;
+  }
+
+  Node* node() const { return node_; }  // null for a number
+  bool is_number() const { return node_ == nullptr; }
+  bool is_literal() const { return literal_; }
+  bool is_boolean() const { return boolean_; }
+  Scalar number() const { return scalar_; }
+  Location location() const { return location_; }
+
+ private:
+  Node* node_ = nullptr;
+  Scalar scalar_;
+  bool literal_ = false;
+  bool boolean_ = false;
+  Location location_;
+};
+
+/// A number that is part of the program (and its key), for the library's own composites.
+template <class T>
+Arg lit(T value, std::source_location at = std::source_location::current()) {
+  return Arg::literal(Scalar(value), at);
+}
+
+/// A half-open range with a step; absent bounds mean "from the start" and "to the end", negative
+/// ones count from the end, as in Python.
+struct Slice {
+  std::optional<int64_t> start = {};
+  std::optional<int64_t> stop = {};
+  int64_t step = 1;
+};
+
+/// One entry of `x[{…}]`: an index (drops the axis) or a slice (keeps it).
+struct IndexEntry {
+  IndexEntry(int64_t index) : index(index) {}
+  IndexEntry(int index) : index(index) {}
+  IndexEntry(Slice slice) : slice(slice) {}
+  std::optional<int64_t> index;
+  Slice slice;
+};
+
+class ElementProxy;
+
+class Tensor {
+ public:
+  Tensor() = default;  // empty: no value; using it throws
+  explicit Tensor(Node* node) : node_(node) {
+    if (node_) retain(node_, Node::one_handle);
+  }
+  Tensor(const Tensor& other) : Tensor(other.node_) {}
+  Tensor(Tensor&& other) noexcept : node_(std::exchange(other.node_, nullptr)) {}
+  Tensor& operator=(const Tensor& other) {
+    Tensor copy(other);
+    std::swap(node_, copy.node_);
+    return *this;
+  }
+  Tensor& operator=(Tensor&& other) noexcept {
+    std::swap(node_, other.node_);
+    return *this;
+  }
+  ~Tensor() {
+    if (node_) release(node_, Node::one_handle);
+  }
+
+  explicit operator bool() const = delete;  // ask `defined()` or `item<bool>()`
+  bool defined() const { return node_ != nullptr; }
+  Node* node() const { return node_; }
+
+  const Shape& shape() const { return checked()->shape; }
+  int rank() const { return shape().rank(); }
+  int64_t size(int64_t axis, std::source_location at = std::source_location::current()) const;
+  int64_t numel() const { return shape().numel(); }
+  DType dtype() const { return checked()->dtype; }
+  Device device() const { return checked()->device; }
+
+  /// Waits for the value of a one-element tensor; other sizes throw. Casts to T as `to` does.
+  template <class T>
+  T item(std::source_location at = std::source_location::current()) const;
+  /// Waits for all values, row-major. Casts to T as `to` does.
+  template <class T>
+  std::vector<T> to_vector(std::source_location at = std::source_location::current()) const;
+
+  Tensor to(DType dtype, std::source_location at = std::source_location::current()) const;
+  Tensor to(Device device, std::source_location at = std::source_location::current()) const;
+  /// The same value with no gradient history.
+  Tensor detach() const;
+  bool requires_grad() const { return checked()->needs_gradient; }
+  /// Defined in autograd/: adds d(this)/d(parameter) to every parameter's grad. A scalar only.
+  void backward(std::source_location at = std::source_location::current()) const;
+
+#include <encore/lazy/tensor_methods.inc>
+
+  Tensor operator-() const;
+  Tensor operator~() const;
+  Tensor operator!() const;
+  Tensor& operator+=(const Arg& b);
+  Tensor& operator-=(const Arg& b);
+  Tensor& operator*=(const Arg& b);
+  Tensor& operator/=(const Arg& b);
+
+  /// `x[{0, Slice{2, 5}}]` reads; assigning to it rebinds `x` to a value with that part replaced.
+  ElementProxy operator[](std::vector<IndexEntry> index) &;
+  Tensor operator[](std::vector<IndexEntry> index) const&;
+  Tensor operator[](std::vector<IndexEntry> index) &&;
+
+ private:
+  Node* checked() const {
+    if (!node_) throw_empty();
+    return node_;
+  }
+  [[noreturn]] static void throw_empty();
+  Node* node_ = nullptr;
+};
+
+/// Converts to Tensor; assigning through it rebinds the indexed tensor. Only temporaries can be
+/// assigned, so a stored proxy cannot write behind anyone's back.
+class ElementProxy {
+ public:
+  ElementProxy(Tensor& target, std::vector<IndexEntry> index)
+      : target_(target), index_(std::move(index)) {}
+  operator Tensor() const;
+  void operator=(const Arg& value) &&;
+  void operator=(const ElementProxy& other) &&;
+  void operator+=(const Arg& value) &&;
+  void operator-=(const Arg& value) &&;
+  void operator*=(const Arg& value) &&;
+  void operator/=(const Arg& value) &&;
+
+ private:
+  Tensor& target_;
+  std::vector<IndexEntry> index_;
+};
+
+inline Arg::Arg(const Tensor& tensor, std::source_location at) : node_(tensor.node()), location_(at) {
+  if (!node_) (void)tensor.shape();  // throws
+}
+
+Tensor operator+(const Arg& a, const Arg& b);
+Tensor operator-(const Arg& a, const Arg& b);
+Tensor operator*(const Arg& a, const Arg& b);
+Tensor operator/(const Arg& a, const Arg& b);
+Tensor operator%(const Arg& a, const Arg& b);
+Tensor operator==(const Arg& a, const Arg& b);
+Tensor operator!=(const Arg& a, const Arg& b);
+Tensor operator<(const Arg& a, const Arg& b);
+Tensor operator<=(const Arg& a, const Arg& b);
+Tensor operator>(const Arg& a, const Arg& b);
+Tensor operator>=(const Arg& a, const Arg& b);
+Tensor operator&(const Arg& a, const Arg& b);
+Tensor operator|(const Arg& a, const Arg& b);
+Tensor operator^(const Arg& a, const Arg& b);
+Tensor operator<<(const Arg& a, const Arg& b);
+Tensor operator>>(const Arg& a, const Arg& b);
+Tensor operator&&(const Arg& a, const Arg& b);
+Tensor operator||(const Arg& a, const Arg& b);
+
+/// Prints like NumPy; waits for the value.
+std::ostream& operator<<(std::ostream& to, const Tensor& tensor);
+
+/// Computes the given tensors, and everything else pending on this thread, in one step.
+void eval(std::initializer_list<Tensor> tensors, std::source_location at = std::source_location::current());
+template <class... T>
+  requires(sizeof...(T) > 0)
+void eval(const T&... tensors) {
+  eval(std::initializer_list<Tensor>{tensors...});
+}
+/// Computes everything pending on this thread and waits.
+void sync(std::source_location at = std::source_location::current());
+
+}  // namespace encore
