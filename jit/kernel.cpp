@@ -1,0 +1,77 @@
+#include <encore/jit/kernel.h>
+
+#include <algorithm>
+#include <limits>
+#include <type_traits>
+
+namespace encore::jit {
+namespace {
+
+template <class T>
+Scalar highest() {
+  using Limits = std::numeric_limits<T>;
+  if constexpr (Limits::has_infinity)
+    return Limits::infinity();
+  else
+    return Limits::max();
+}
+
+template <class T>
+Scalar lowest() {
+  using Limits = std::numeric_limits<T>;
+  if constexpr (Limits::has_infinity)
+    return -Limits::infinity();
+  else
+    return Limits::lowest();
+}
+
+/// The end of a dtype's range that every value beats: the lowest for max, the highest for min.
+Scalar worst(bool for_max, DType dtype) {
+  switch (compute_dtype(dtype)) {
+#define DTYPE(name, bytes, kind, type)                                                           \
+  case DType::name:                                                                              \
+    if constexpr (std::is_arithmetic_v<type>) return for_max ? lowest<type>() : highest<type>(); \
+    break;
+    ENCORE_DTYPES(DTYPE)
+#undef DTYPE
+  }
+  return 0;
+}
+
+}  // namespace
+
+uint64_t identity_bits(Reduce reduce, DType dtype) {
+  switch (reduce) {
+    case Reduce::sum:
+    case Reduce::any:
+      return 0;
+    case Reduce::prod:
+    case Reduce::all:
+      return Scalar(1).bits_as(dtype);
+    case Reduce::max:
+    case Reduce::argmax:
+      return worst(true, dtype).bits_as(dtype);
+    case Reduce::min:
+    case Reduce::argmin:
+      return worst(false, dtype).bits_as(dtype);
+  }
+  return 0;
+}
+
+int64_t extent_product(const Kernel& kernel, Role role, const int64_t* sizes) {
+  int64_t product = 1;
+  for (const Axis& axis : kernel.axes)
+    if (axis.role == role) product *= sizes[axis.extent];
+  return product;
+}
+
+int64_t chunk_count(const Kernel& kernel, const int64_t* sizes) {
+  if (kernel.rows_per_chunk == none) return 1;
+  int64_t rows = extent_product(kernel, Role::row, sizes);
+  int64_t rows_per_chunk = sizes[kernel.rows_per_chunk];
+  return std::max<int64_t>(1, (rows + rows_per_chunk - 1) / rows_per_chunk);
+}
+
+Hash128 key_of(const Kernel& kernel) { return hash_text(to_text(kernel)); }
+
+}  // namespace encore::jit
