@@ -1,0 +1,94 @@
+#include <encore/lazy/create.h>
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include <encore/lazy/elementwise.h>
+#include <encore/lazy/evaluator.h>
+
+namespace encore {
+namespace {
+
+void check_shape(const Shape& shape, const char* what, Location where) {
+  for (int64_t extent : shape)
+    if (extent < 0)
+      throw Error(fmt::format("{}: shape {} has a negative extent", what, shape.text()), where,
+                  "extents count elements: they are zero or more");
+}
+
+}  // namespace
+
+Tensor full(Shape shape, Arg value, Options options, std::source_location at) {
+  check_shape(shape, "full", at);
+  evaluator().check_device(options.device, at);
+  Tensor number = as_tensor(value, options.dtype, options.device);
+  if (shape.rank() == 0) return number;
+  return record({OpId::expand, options.dtype, options.device, shape}, {number.node()}, at);
+}
+
+Tensor zeros(Shape shape, Options options, std::source_location at) {
+  return full(shape, lit(0, at), options, at);
+}
+Tensor ones(Shape shape, Options options, std::source_location at) {
+  return full(shape, lit(1, at), options, at);
+}
+
+Tensor iota(Shape shape, int64_t axis, Device device, std::source_location at) {
+  check_shape(shape, "iota", at);
+  int place = normalize_axis(axis, shape.rank(), "iota", at);
+  return record({OpId::iota, DType::i64, device, shape, {place}}, std::initializer_list<Node*>{}, at);
+}
+
+Tensor arange(Scalar start, Scalar stop, Scalar step, Options options, std::source_location at) {
+  double span = stop.as_double() - start.as_double(), stride = step.as_double();
+  if (stride == 0 || std::isnan(span) || std::isnan(stride))
+    throw Error("arange: the step is zero or a bound is NaN", at, "use a step that leads from start to stop");
+  int64_t count = std::max<int64_t>(0, int64_t(std::ceil(span / stride)));
+  Scope scope("arange", at);
+  Tensor position = iota({count}, 0, options.device, at);
+  bool whole = !start.floating && !step.floating;
+  DType work = whole ? DType::i64 : DType::f64;
+  Tensor first = scalar_node(start, work, options.device), by = scalar_node(step, work, options.device);
+  return (position.to(work, at) * by + first).to(options.dtype, at);
+}
+
+Tensor from_bytes(const void* data, DType dtype, Shape shape, Device device, std::source_location at) {
+  check_shape(shape, "from_bytes", at);
+  size_t bytes = size_t(shape.numel()) * size_of(dtype);
+  evaluator().check_device(device, at);
+  Ref<Buffer> buffer = evaluator().allocate(device, bytes, at);
+  evaluator().copy_to_device(*buffer, data, bytes);
+  return leaf_node(std::move(buffer), dtype, shape, at);
+}
+
+template <class T>
+Tensor from_vector(const std::vector<T>& values, Shape shape, Device device, std::source_location at) {
+  if (int64_t(values.size()) != shape.numel())
+    throw Error(fmt::format("from_vector: {} values do not fill shape {} ({} elements)", values.size(),
+                            shape.text(), shape.numel()),
+                at, "give as many values as the shape has elements");
+  if constexpr (std::is_same_v<T, bool>) {
+    std::vector<uint8_t> bytes(values.begin(), values.end());
+    return from_bytes(bytes.data(), DType::boolean, shape, device, at);
+  } else {
+    return from_bytes(values.data(), dtype_of<T>, shape, device, at);
+  }
+}
+
+#define DTYPE(name, bytes, kind, type) \
+  template Tensor from_vector<type>(const std::vector<type>&, Shape, Device, std::source_location);
+ENCORE_DTYPES(DTYPE)
+#undef DTYPE
+
+Tensor from_blob(void* data, DType dtype, Shape shape, std::function<void(void*)> free, std::source_location at) {
+  check_shape(shape, "from_blob", at);
+  size_t bytes = size_t(shape.numel()) * size_of(dtype);
+  Ref<Buffer> buffer(new Buffer(data, bytes, cpu, [free = std::move(free)](void* memory, size_t) {
+    if (free) free(memory);
+  }));
+  buffer->mark_foreign();
+  return leaf_node(std::move(buffer), dtype, shape, at);
+}
+
+}  // namespace encore

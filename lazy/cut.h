@@ -1,0 +1,21 @@
+// The automatic cut: a loop that never reads must not grow without bound.
+//
+// Past the budget (ENCORE_CUT_NODES, ENCORE_CUT_BYTES) the pending trace is run before the first node
+// recorded at the place where the trace began, so that a loop's cuts repeat one trace; at twice the
+// budget it is run wherever recording stands. A cut stores what handles hold and donates nothing.
+#pragma once
+#include <encore/core/settings.h>
+#include <encore/lazy/node.h>
+
+namespace encore {
+
+inline bool over_budget(const PendingList& list) {
+  const Settings& limits = settings();
+  return (limits.cut_nodes && int64_t(list.size()) > limits.cut_nodes) ||
+         (limits.cut_bytes && list.bytes() > limits.cut_bytes);
+}
+
+/// Called after a node was recorded at `where` on a list over its budget.
+void cut_if_due(Location where);
+
+}  // namespace encore

@@ -1,0 +1,259 @@
+#include <encore/lazy/record.h>
+
+#include <fmt/format.h>
+
+#include <mutex>
+#include <set>
+#include <string>
+
+#include <encore/core/settings.h>
+#include <encore/lazy/cut.h>
+#include <encore/lazy/evaluator.h>
+
+namespace encore {
+namespace {
+
+/// What recording consults on this thread. Trivially destructible: it outlives static destructors.
+struct Context {
+  const char* scope = nullptr;
+  Location location;
+  bool scoped = false;  // `location` stands for everything recorded
+  bool gradient = true;
+};
+thread_local constinit Context context;
+
+std::atomic<uint64_t> next_sequence{1};
+
+/// Joined scope names live for ever; there are as many as distinct nestings.
+const char* join_scopes(const char* outer, const char* inner) {
+  if (!outer) return inner;
+  static auto& mutex = *new std::mutex;
+  static auto& names = *new std::set<std::string>;
+  std::lock_guard lock(mutex);
+  return names.insert(fmt::format("{}/{}", outer, inner)).first->c_str();
+}
+
+/// Lists the node, and cuts the trace where its budget is spent.
+Tensor publish(Node* node) {
+  node->sequence = next_sequence.fetch_add(1, std::memory_order_relaxed);
+  Tensor handle(node);
+  if (!node->is_source()) {
+    PendingList& list = pending_list();
+    list.add(node);
+    if (over_budget(list)) cut_if_due(node->location);
+  }
+  return handle;
+}
+
+Node* new_node(OpId op, DType dtype, Device device, Location where) {
+  Node* node = allocate_node();
+  node->op = op;
+  node->dtype = dtype;
+  node->device = device;
+  node->location = context.scoped ? context.location : where;
+  node->scope = context.scope;
+  return node;
+}
+
+void add_input(Node* node, Node* input) {
+  retain(input, Node::one_user);
+  node->inputs[node->input_count++] = input;
+  node->needs_gradient |= input->needs_gradient;
+}
+
+/// A tape node only where recording gradients is on and the op lets one through.
+void settle_gradient(Node* node) {
+  node->needs_gradient = node->needs_gradient && context.gradient && info(node->op).gradient &&
+                         is_floating(node->dtype);
+}
+
+[[noreturn]] void refuse_dtype(const OpInfo& op, DType dtype, Location where) {
+  throw Error(fmt::format("{}: {} operands are not allowed", op.name, name_of(dtype)),
+              context.scoped ? context.location : where,
+              op.types == Types::bits ? "use an integer or bool dtype: x.to(i32)" : "cast first: x.to(f32)");
+}
+
+struct DTypes {
+  DType operands;
+  DType result;
+};
+
+/// docs/semantics.md, "Promotion": a number never widens a tensor's dtype within its kind.
+DTypes promote_all(const OpInfo& op, std::span<const Arg* const> args, Location where) {
+  bool any_tensor = false;
+  DType common = DType::boolean;
+  for (const Arg* arg : args) {
+    if (arg->is_number()) continue;
+    common = any_tensor ? promote(common, arg->node()->dtype) : arg->node()->dtype;
+    any_tensor = true;
+  }
+  for (const Arg* arg : args) {
+    if (!arg->is_number() || arg->is_boolean()) continue;
+    Kind kind = arg->number().floating ? Kind::floating : Kind::signed_integer;
+    if (kind == Kind::floating && !is_floating(common)) common = DType::f32;
+    if (kind == Kind::signed_integer && common == DType::boolean) common = DType::i64;
+  }
+  switch (op.types) {
+    case Types::same:
+    case Types::where: return {common, common};
+    case Types::number:
+      if (common == DType::boolean) refuse_dtype(op, common, where);
+      return {common, common};
+    case Types::floating:
+      if (!is_floating(common)) common = DType::f32;
+      return {common, common};
+    case Types::bits:
+      if (is_floating(common)) refuse_dtype(op, common, where);
+      return {common, common};
+    case Types::compare:
+    case Types::test: return {common, DType::boolean};
+    case Types::logical: return {DType::boolean, DType::boolean};
+  }
+  internal_error("a Types row was forgotten", std::source_location::current());
+}
+
+Device common_device(const OpInfo& op, std::span<const Arg* const> args, Location where) {
+  const Node* first = nullptr;
+  for (const Arg* arg : args) {
+    if (arg->is_number()) continue;
+    if (!first) first = arg->node();
+    // Rank-0 sources are numbers without a place of their own.
+    if (arg->node()->device == first->device) continue;
+    throw Error(fmt::format("{}: operands are on different devices", op.name),
+                context.scoped ? context.location : where, "move one with x.to(device)");
+  }
+  return first ? first->device : cpu;
+}
+
+Tensor cast_to(Tensor x, DType dtype, Location where) {
+  if (x.dtype() == dtype) return x;
+  Node* node = new_node(OpId::cast, dtype, x.device(), where);
+  node->shape = x.shape();
+  add_input(node, x.node());
+  settle_gradient(node);
+  return publish(node);
+}
+
+Tensor constant_node(OpId op, Scalar value, DType dtype, Device device) {
+  Node* node = new_node(op, dtype, device, {});
+  node->bits = value.bits_as(dtype);
+  return publish(node);
+}
+
+}  // namespace
+
+Scope::Scope(const char* name, Location where)
+    : outer_name_(context.scope), outer_location_(context.location), outer_active_(context.scoped) {
+  context.scope = join_scopes(context.scope, name);
+  if (!context.scoped) context.location = where;
+  context.scoped = true;
+}
+Scope::~Scope() {
+  context.scope = outer_name_;
+  context.location = outer_location_;
+  context.scoped = outer_active_;
+}
+
+LocationOverride::LocationOverride(Location where, const char* scope)
+    : outer_name_(context.scope), outer_location_(context.location), outer_active_(context.scoped) {
+  context.scope = scope;
+  context.location = where;
+  context.scoped = true;
+}
+LocationOverride::~LocationOverride() {
+  context.scope = outer_name_;
+  context.location = outer_location_;
+  context.scoped = outer_active_;
+}
+
+NoGrad::NoGrad() : outer_(std::exchange(context.gradient, false)) {}
+NoGrad::~NoGrad() { context.gradient = outer_; }
+WithGrad::WithGrad() : outer_(std::exchange(context.gradient, true)) {}
+WithGrad::~WithGrad() { context.gradient = outer_; }
+bool gradient_enabled() { return context.gradient; }
+Location current_location(Location innermost) {
+  return context.scoped ? context.location : innermost;
+}
+
+Tensor record_elementwise(OpId op, std::initializer_list<const Arg*> args) {
+  const OpInfo& row = info(op);
+  Location where = (*args.begin())->location();
+  std::span<const Arg* const> all(args.begin(), args.size());
+  // `where` promotes its last two; the condition becomes bool.
+  bool conditional = row.types == Types::where;
+  DTypes dtypes = promote_all(row, conditional ? all.subspan(1) : all, where);
+  Node* node = new_node(op, dtypes.result, common_device(row, all, where), where);
+  Tensor handle(node);  // frees the node should anything below throw
+  const Shape* shape = nullptr;
+  bool same = true;
+  for (size_t i = 0; i < all.size(); ++i) {
+    DType wanted = conditional && i == 0 ? DType::boolean : dtypes.operands;
+    Tensor input = as_tensor(*all[i], wanted, node->device);
+    if (input.dtype() != wanted && row.types != Types::test)
+      input = cast_to(std::move(input), wanted, where);
+    add_input(node, input.node());
+    if (!shape) shape = &node->inputs[0]->shape;
+    same &= *shape == input.shape();
+  }
+  node->shape = node->inputs[0]->shape;
+  for (uint32_t i = 1; !same && i < node->input_count; ++i)
+    node->shape = broadcast(node->shape, node->inputs[i]->shape, row.name.data(), node->location);
+  settle_gradient(node);
+  return publish(node);
+}
+
+Tensor record(NewNode fresh, std::span<Node* const> inputs, Location where) {
+  Node* node = new_node(fresh.op, fresh.dtype, fresh.device, where);
+  Tensor handle(node);
+  node->shape = fresh.shape;
+  node->attributes = std::move(fresh.attributes);
+  if (inputs.size() > 3) node->inputs = new Node*[inputs.size()];
+  for (Node* input : inputs) {
+    if (input->device != fresh.device)
+      throw Error(fmt::format("{}: operands are on different devices", name_of(fresh.op)), node->location,
+                  "move one with x.to(device)");
+    add_input(node, input);
+  }
+  settle_gradient(node);
+  return publish(node);
+}
+
+Tensor record(NewNode fresh, std::initializer_list<Node*> inputs, Location where) {
+  return record(std::move(fresh), std::span<Node* const>(inputs.begin(), inputs.size()), where);
+}
+
+Tensor record_reduction(OpId op, const Tensor& x, uint32_t mask, Location where) {
+  const OpInfo& row = info(op);
+  DType dtype = x.dtype();
+  if (row.types == Types::number && dtype == DType::boolean) refuse_dtype(row, dtype, where);
+  Tensor input = x;
+  if (row.types == Types::same && !is_floating(dtype)) dtype = DType::i64;
+  if (row.types == Types::compare) dtype = DType::boolean;
+  if (row.types == Types::test) dtype = DType::i64;
+  if (row.types != Types::test) input = cast_to(x, dtype, where);
+  Shape shape = x.shape();
+  for (int axis = 0; axis < shape.rank(); ++axis)
+    if (mask >> axis & 1) shape[axis] = 1;
+  return record({op, dtype, x.device(), shape, {int64_t(mask)}}, {input.node()}, where);
+}
+
+Tensor scalar_node(Scalar value, DType dtype, Device device) {
+  return constant_node(OpId::scalar, value, dtype, device);
+}
+Tensor literal_node(Scalar value, DType dtype, Device device) {
+  return constant_node(OpId::literal, value, dtype, device);
+}
+
+Tensor leaf_node(Ref<Buffer> buffer, DType dtype, Shape shape, Location where) {
+  Node* node = new_node(OpId::leaf, dtype, buffer->device(), where);
+  node->shape = shape;
+  node->buffer = std::move(buffer);
+  return publish(node);
+}
+
+Tensor as_tensor(const Arg& arg, DType dtype, Device device) {
+  if (!arg.is_number()) return Tensor(arg.node());
+  return constant_node(arg.is_literal() ? OpId::literal : OpId::scalar, arg.number(), dtype, device);
+}
+
+}  // namespace encore
