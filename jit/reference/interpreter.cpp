@@ -1,0 +1,81 @@
+#include <encore/core/error.h>
+#include <encore/jit/host_memory.h>
+#include <encore/jit/reference/execute.h>
+#include <encore/jit/reference/interpreter.h>
+
+#include <cstring>
+
+namespace encore::jit {
+namespace {
+
+class InterpretedKernel : public Executable {
+ public:
+  explicit InterpretedKernel(const Kernel& kernel) : program_(kernel) {}
+
+  void launch(std::span<const Segment> segments) const override {
+    for (const Segment& segment : segments) program_.run(segment);
+  }
+
+  size_t bytes() const override {
+    return sizeof *this + program_.kernel().instructions.size() * sizeof(Instruction);
+  }
+
+ private:
+  Program program_;
+};
+
+/// There is no code: a binary only says which kernel it was made of.
+Binary binary_of(const Kernel& kernel) {
+  Hash128 key = key_of(kernel);
+  Binary binary{std::vector<std::byte>(sizeof key)};
+  std::memcpy(binary.bytes.data(), &key, sizeof key);
+  return binary;
+}
+
+class Interpreter : public Backend {
+ public:
+  std::string name() const override { return "reference"; }
+  std::string fingerprint() const override { return "reference 1"; }
+  Limits limits() const override { return {}; }
+
+  std::vector<Binary> compile(std::span<const Kernel* const> kernels) override {
+    std::vector<Binary> binaries;
+    for (const Kernel* kernel : kernels) {
+      verify_kernel(*kernel);
+      binaries.push_back(binary_of(*kernel));
+    }
+    return binaries;
+  }
+
+  std::shared_ptr<const Executable> load(const Kernel& kernel, const Binary& binary) override {
+    if (binary.bytes != binary_of(kernel).bytes)
+      throw Error("the binary was made of another kernel than '" + kernel.name + "'", {});
+    return std::make_shared<InterpretedKernel>(kernel);
+  }
+
+  std::vector<Listing> listings(const Kernel&) override { return {}; }
+
+  Ref<Buffer> allocate(size_t bytes) override { return memory_.allocate(bytes); }
+  void copy_to_device(void* to, const void* from, size_t bytes) override { copy(to, from, bytes); }
+  void copy_to_host(void* to, const void* from, size_t bytes) override { copy(to, from, bytes); }
+  void synchronize() override {}
+  int64_t live_bytes() const override { return memory_.live_bytes(); }
+  int64_t peak_bytes() const override { return memory_.peak_bytes(); }
+  void reset_peak_bytes() override { memory_.reset_peak_bytes(); }
+
+ private:
+  static void copy(void* to, const void* from, size_t bytes) {
+    if (bytes != 0) std::memcpy(to, from, bytes);
+  }
+
+  HostMemory memory_;
+};
+
+}  // namespace
+
+Backend& interpreter() {
+  static Interpreter& instance = *new Interpreter;  // leaked: buffers may outlive every static
+  return instance;
+}
+
+}  // namespace encore::jit
