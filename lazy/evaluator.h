@@ -15,6 +15,15 @@ class Evaluator {
   virtual ~Evaluator() = default;
   /// Afterwards every root has a buffer. On a throw nothing has changed.
   virtual void evaluate(std::span<Node* const> roots, SyncKind kind, Location where) = 0;
+  /// `walked` were tape nodes; no gradient will flow through them again. Those that are materialized
+  /// drop their inputs now, the others when they are. The runtime holds its lock around this.
+  virtual void consume_tape(std::span<Node* const> walked) {
+    for (Node* node : walked) {
+      node->needs_gradient = false;
+      node->tape_consumed = true;
+      if (node->materialized()) drop_inputs(node);
+    }
+  }
   virtual Ref<Buffer> allocate(Device device, size_t bytes, Location where) = 0;
   virtual void copy_to_device(const Buffer& to, const void* from, size_t bytes) = 0;
   virtual void copy_to_host(void* to, const Buffer& from, size_t offset, size_t bytes) = 0;

@@ -1,7 +1,8 @@
 // One recorded op.
 //
-// A node is immutable after recording, but for three things that evaluation does under the runtime's
-// lock: it gains a buffer, and then drops its inputs unless a gradient may still need them. Handles
+// A node is immutable after recording, but for what happens under the runtime's lock: evaluation
+// gives it a buffer, and then drops its inputs unless a gradient may still need them; a backward that
+// consumes the tape (Evaluator::consume_tape) ends that need. Handles
 // (Tensors) and users (nodes that read it) are counted apart in one atomic word; whoever drops the
 // last of both destroys the node, iteratively.
 //
@@ -32,6 +33,7 @@ struct Node {
   DType dtype = DType::f32;
   Device device;
   bool needs_gradient = false;    // a tape node: keeps its inputs after it was materialized
+  bool tape_consumed = false;     // was one, until a backward walked it
   uint32_t input_count = 0;
   Node* inline_inputs[3] = {};
   Node** inputs = inline_inputs;  // concat's are on the heap

@@ -251,6 +251,15 @@ Tensor leaf_node(Ref<Buffer> buffer, DType dtype, Shape shape, Location where) {
   return publish(node);
 }
 
+Tensor variable_node(const Tensor& value, std::weak_ptr<void> cell, Location where) {
+  Node* node = new_node(OpId::variable, value.dtype(), value.device(), where);
+  node->shape = value.shape();
+  node->cell = std::move(cell);
+  add_input(node, value.node());
+  node->needs_gradient = context.gradient && is_floating(node->dtype);
+  return publish(node);
+}
+
 Tensor as_tensor(const Arg& arg, DType dtype, Device device) {
   if (!arg.is_number()) return Tensor(arg.node());
   return constant_node(arg.is_literal() ? OpId::literal : OpId::scalar, arg.number(), dtype, device);

@@ -80,6 +80,10 @@ Tensor literal_node(Scalar value, DType dtype, Device device);
 /// A leaf over a buffer that holds `shape.numel()` elements of `dtype`.
 Tensor leaf_node(Ref<Buffer> buffer, DType dtype, Shape shape, Location where);
 
+/// `value` under a new identity that gradients can be asked for: a parameter's use (`cell` names its
+/// cell) or a plain variable. Inside NoGrad it needs no gradient.
+Tensor variable_node(const Tensor& value, std::weak_ptr<void> cell, Location where);
+
 /// An operand as a tensor: numbers become scalar (or literal) nodes of `dtype`.
 Tensor as_tensor(const Arg& arg, DType dtype, Device device);
 

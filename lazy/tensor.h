@@ -29,6 +29,20 @@ class Arg {
     requires std::is_arithmetic_v<T>
   Arg(T number, std::source_location at = std::source_location::current())
       : scalar_(number), boolean_(std::is_same_v<T, bool>), location_(at) {}
+  /// What stands for a tensor (a Parameter, `x[{…}]`) says so by a member type `StandsForTensor`
+  /// and a method `tensor(at)`, whose result this Arg keeps alive.
+  template <class T>
+    requires requires { typename T::StandsForTensor; }
+  Arg(const T& stand_in, std::source_location at = std::source_location::current());
+  Arg(const Arg& other)
+      : node_(other.node_), scalar_(other.scalar_), literal_(other.literal_),
+        boolean_(other.boolean_), owned_(other.owned_), location_(other.location_) {
+    if (owned_) retain(node_, Node::one_handle);
+  }
+  Arg& operator=(const Arg&) = delete;
+  ~Arg() {
+    if (owned_) release(node_, Node::one_handle);
+  }
   static Arg literal(Scalar value, std::source_location at) {
     Arg arg(0.0, at);
     arg.scalar_ = value;
@@ -48,6 +62,7 @@ class Arg {
   Scalar scalar_;
   bool literal_ = false;
   bool boolean_ = false;
+  bool owned_ = false;  // holds a handle on node_; otherwise the caller's Tensor does
   Location location_;
 };
 
@@ -153,7 +168,9 @@ class ElementProxy {
  public:
   ElementProxy(Tensor& target, std::vector<IndexEntry> index)
       : target_(target), index_(std::move(index)) {}
+  using StandsForTensor = void;
   operator Tensor() const;
+  Tensor tensor(std::source_location) const { return *this; }
   void operator=(const Arg& value) &&;
   void operator=(const ElementProxy& other) &&;
   void operator+=(const Arg& value) &&;
@@ -168,6 +185,14 @@ class ElementProxy {
 
 inline Arg::Arg(const Tensor& tensor, std::source_location at) : node_(tensor.node()), location_(at) {
   if (!node_) (void)tensor.shape();  // throws
+}
+
+template <class T>
+  requires requires { typename T::StandsForTensor; }
+Arg::Arg(const T& stand_in, std::source_location at) : owned_(true), location_(at) {
+  Tensor tensor = stand_in.tensor(at);
+  node_ = (void(tensor.shape()), tensor.node());
+  retain(node_, Node::one_handle);
 }
 
 Tensor operator+(const Arg& a, const Arg& b);
