@@ -6,10 +6,21 @@
 namespace encore::events {
 namespace {
 
+struct Listener {
+  std::function<void(const Event&)> call;
+  Kinds kinds;
+};
+
 struct Listeners {
   std::mutex mutex;
-  std::map<uint32_t, std::function<void(const Event&)>> by_id;
+  std::map<uint32_t, Listener> by_id;
   uint32_t next_id = 1;
+
+  void publish_kinds() const {
+    Kinds kinds = 0;
+    for (const auto& [id, listener] : by_id) kinds |= listener.kinds;
+    wanted_kinds.store(kinds, std::memory_order_relaxed);
+  }
 };
 
 Listeners& all() {
@@ -20,21 +31,24 @@ Listeners& all() {
 }  // namespace
 
 void report(const Event& event) {
+  if (!wanted(event.kind)) return;
   std::lock_guard lock(all().mutex);
-  for (auto& [id, listener] : all().by_id) listener(event);
+  for (const auto& [id, listener] : all().by_id) {
+    if (listener.kinds & bit(event.kind)) listener.call(event);
+  }
 }
 
-uint32_t listen(std::function<void(const Event&)> listener) {
+uint32_t listen(std::function<void(const Event&)> listener, Kinds kinds) {
   std::lock_guard lock(all().mutex);
-  uint32_t id = all().next_id++;
-  all().by_id.emplace(id, std::move(listener));
-  listeners.fetch_add(1, std::memory_order_relaxed);
+  const uint32_t id = all().next_id++;
+  all().by_id.emplace(id, Listener{std::move(listener), kinds});
+  all().publish_kinds();
   return id;
 }
 
 void ignore(uint32_t id) {
   std::lock_guard lock(all().mutex);
-  if (all().by_id.erase(id)) listeners.fetch_sub(1, std::memory_order_relaxed);
+  if (all().by_id.erase(id)) all().publish_kinds();
 }
 
 }  // namespace encore::events

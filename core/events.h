@@ -1,36 +1,67 @@
 // The one sink for everything worth telling: compiles, misses, launches, syncs, allocations.
 //
 // Reporting costs one relaxed load when nobody listens. Listeners may be added from any thread and
-// are called on the thread that reports; a listener must not report events itself.
+// are called on the thread that reports, one at a time; a listener must not report events itself.
+//
+// The compilation of a trace is told on the thread that compiles, as `pass` events in this order:
+//   begin                          text: the trace's key in hex; where: the sync that asked
+//   <pass> …                       text: the graph after that pass
+//   kernel:<name> …                text: the kernel
+//   <listing>:<name> …             text: generated code; listing is llvm, assembly, cuda, ptx or
+//   sass memory-plan, program, end      text: the plan, the launches, the statistics
+// A begin without an end is a compilation that failed.
 #pragma once
+#include <encore/core/location.h>
+
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <string_view>
 
-#include <encore/core/location.h>
-
 namespace encore {
 
-enum class EventKind : uint8_t { pass, compile, miss, fusion_refusal, launch, sync, allocation, cut };
+// EVENT(kind, what `name` is, what `value` is)
+#define ENCORE_EVENTS(EVENT)                                           \
+  EVENT(pass, "the pass, or as above", "none")                         \
+  EVENT(compile, "the kernel", "nanoseconds")                          \
+  EVENT(miss, "why a trace or kernel was not known", "none")           \
+  EVENT(fusion_refusal, "why two nodes do not share a kernel", "none") \
+  EVENT(launch, "the kernel", "segments")                              \
+  EVENT(sync, "read, step or cut", "nodes computed")                   \
+  EVENT(allocation, "of what", "bytes")                                \
+  EVENT(cut, "what ran out: nodes or bytes", "pending nodes")
+
+enum class EventKind : uint8_t {
+#define EVENT(kind, name, value) kind,
+  ENCORE_EVENTS(EVENT)
+#undef EVENT
+};
 
 struct Event {
   EventKind kind;
-  std::string_view name;   // the pass, kernel, reason …
-  std::string_view text;   // a body: the graph after a pass, generated code …
-  int64_t value = 0;       // bytes, nanoseconds or a count, as the kind says
+  std::string_view name;
+  std::string_view text;  // a body or an explanation
+  int64_t value = 0;
   Location where{};
 };
 
 namespace events {
 
-inline std::atomic<uint32_t> listeners{0};
+/// A set of kinds, one bit each.
+using Kinds = uint32_t;
+constexpr Kinds bit(EventKind kind) { return Kinds(1) << int(kind); }
+inline constexpr Kinds all_kinds = ~Kinds(0);
 
-inline bool wanted() { return listeners.load(std::memory_order_relaxed) != 0; }
+inline std::atomic<Kinds> wanted_kinds{0};
+
+/// Ask before making an event's text: somebody listens to this kind.
+inline bool wanted(EventKind kind) {
+  return wanted_kinds.load(std::memory_order_relaxed) & bit(kind);
+}
 void report(const Event& event);
 
 /// Returns an id for `ignore`.
-uint32_t listen(std::function<void(const Event&)> listener);
+uint32_t listen(std::function<void(const Event&)> listener, Kinds kinds = all_kinds);
 void ignore(uint32_t id);
 
 }  // namespace events
