@@ -6,3 +6,4 @@
 #include <encore/lazy/elementwise.h>
 #include <encore/lazy/families.h>
 #include <encore/lazy/tensor.h>
+#include <encore/utils/dump.h>

@@ -1,0 +1,183 @@
+#include <encore/core/error.h>
+#include <encore/utils/bundle.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+#include <optional>
+#include <regex>
+#include <sstream>
+
+namespace encore {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What a listing is called in a pass event, and the ending of its file.
+constexpr std::pair<std::string_view, std::string_view> endings[] = {
+    {"kernel", ".txt"}, {"llvm", ".ll"}, {"assembly", ".s"},
+    {"cuda", ".cu"},    {"ptx", ".ptx"}, {"sass", ".sass"}};
+
+std::string ending_of(std::string_view listing) {
+  for (const auto& [name, ending] : endings) {
+    if (name == listing) return std::string(ending);
+  }
+  return "." + std::string(listing);
+}
+
+std::string file_name(std::string_view name) {
+  std::string safe(name.substr(0, 120));
+  for (char& c : safe) {
+    if (!std::isalnum(static_cast<unsigned char>(c)) && c != '-' && c != '_') c = '_';
+  }
+  return safe;
+}
+
+void write(const fs::path& path, std::string_view text, std::ios::openmode mode = std::ios::trunc) {
+  fs::create_directories(path.parent_path());
+  std::ofstream stream(path, std::ios::out | mode);
+  stream << text;
+  if (!text.empty() && text.back() != '\n') stream << '\n';
+  stream.close();
+  if (!stream) throw std::runtime_error("cannot write " + path.string());
+}
+
+std::string place(const Location& where) {
+  return where.line == 0 ? "unknown" : fmt::format("{}:{}", where.file, where.line);
+}
+
+std::string note(const Event& event) {
+  switch (event.kind) {
+    case EventKind::miss:
+      return fmt::format("miss: {} at {}\n{}", event.name, place(event.where), event.text);
+    case EventKind::fusion_refusal:
+      return fmt::format("not fused: {} at {} {}", event.name, place(event.where), event.text);
+    case EventKind::compile:
+      return fmt::format("compiled {} in {:.3f} ms", event.name, double(event.value) * 1e-6);
+    default:
+      return {};
+  }
+}
+
+// "0012-1a2b3c4d" -> 12; other names -> nothing.
+std::optional<int> number_of(const std::string& name) {
+  int number = 0;
+  const size_t dash = name.find('-');
+  if (dash == std::string::npos) return {};
+  const auto [end, error] = std::from_chars(name.data(), name.data() + dash, number);
+  if (error != std::errc() || end != name.data() + dash) return {};
+  return number;
+}
+
+}  // namespace
+
+BundleWriter::BundleWriter(fs::path root) : root_(std::move(root)) {
+  for (const Bundle& bundle : read_bundles(root_)) {
+    last_number_ = std::max(last_number_, bundle.number);
+  }
+}
+
+void BundleWriter::begin(const Event& event) {
+  fs::create_directories(root_);
+  const std::string prefix = file_name(event.text.substr(0, 8));
+  fs::path folder;
+  do {  // another process may write here too
+    folder = root_ / fmt::format("{:04}-{}", ++last_number_, prefix);
+  } while (!fs::create_directory(folder));
+  write(folder / "key.txt", fmt::format("{}\nsync at {}", event.text, place(event.where)));
+  open_[std::this_thread::get_id()] = {folder};
+}
+
+void BundleWriter::take(const Event& event) {
+  if (event.kind == EventKind::pass && event.name == "begin") return begin(event);
+  const auto open = open_.find(std::this_thread::get_id());
+  if (open == open_.end()) return;
+  if (event.kind == EventKind::pass) {
+    take_pass(open->second, event);
+    if (event.name == "end") open_.erase(open);
+  } else if (const std::string line = note(event); !line.empty()) {
+    write(open->second.folder / "notes.txt", line, std::ios::app);
+  }
+}
+
+void BundleWriter::take_pass(Open& open, const Event& event) {
+  const size_t colon = event.name.find(':');
+  if (colon != std::string_view::npos) {
+    const std::string name = file_name(event.name.substr(colon + 1));
+    const std::string ending = ending_of(event.name.substr(0, colon));
+    write(open.folder / "kernels" / (name + ending), event.text);
+  } else if (event.name == "end") {
+    write(open.folder / "stats.txt", event.text);
+  } else if (event.name == "memory-plan" || event.name == "program") {
+    write(open.folder / fmt::format("{}.txt", event.name), event.text);
+  } else {
+    const std::string name = fmt::format("{:02}-{}.txt", ++open.passes, file_name(event.name));
+    write(open.folder / "passes" / name, event.text);
+  }
+}
+
+std::string Bundle::text(const std::string& file) const {
+  std::ifstream stream(folder / file);
+  std::ostringstream all;
+  all << stream.rdbuf();
+  return all.str();
+}
+
+std::vector<std::string> Bundle::files(const std::string& subfolder) const {
+  std::vector<std::string> names;
+  if (!fs::is_directory(folder / subfolder)) return names;
+  for (const auto& entry : fs::directory_iterator(folder / subfolder)) {
+    names.push_back(subfolder + "/" + entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::vector<Bundle> read_bundles(const fs::path& root) {
+  std::vector<Bundle> bundles;
+  if (!fs::is_directory(root)) return bundles;
+  for (const auto& entry : fs::directory_iterator(root)) {
+    const auto number = number_of(entry.path().filename().string());
+    if (number && entry.is_directory()) bundles.push_back({*number, entry.path()});
+  }
+  std::sort(bundles.begin(), bundles.end(), [](const Bundle& a, const Bundle& b) {
+    return std::pair(a.number, a.folder) < std::pair(b.number, b.folder);
+  });
+  return bundles;
+}
+
+Bundle find_bundle(const fs::path& root, const std::string& which) {
+  std::vector<Bundle> found;
+  std::string names;
+  for (const Bundle& bundle : read_bundles(root)) {
+    const std::string name = bundle.name(), key = name.substr(name.find('-') + 1);
+    names += "\n  " + name;
+    if (which == std::to_string(bundle.number) || which == name || key.starts_with(which)) {
+      found.push_back(bundle);
+    }
+  }
+  if (found.size() == 1) return found[0];
+  throw Error(fmt::format("{} traces of {} are called '{}'", found.size(), root.string(), which),
+              {}, "name one of:" + names);
+}
+
+std::string to_dot(std::string_view listing) {
+  static const std::regex definition(R"(\s*(%\w+) = (.*))"), use(R"(%\w+)");
+  std::string dot = "digraph trace {\n  node [shape=box, fontname=monospace];\n";
+  std::istringstream lines{std::string(listing)};
+  std::smatch match;
+  for (std::string line; std::getline(lines, line);) {
+    if (!std::regex_match(line, match, definition)) continue;
+    const std::string name = match[1], body = match[2];
+    std::string label = std::regex_replace(body, use, "");
+    label = std::regex_replace(label, std::regex(R"(["\\])"), "\\$&");
+    dot += fmt::format("  \"{0}\" [label=\"{0} {1}\"];\n", name, label);
+    for (std::sregex_iterator it(body.begin(), body.end(), use), end; it != end; ++it) {
+      dot += fmt::format("  \"{}\" -> \"{}\";\n", it->str(), name);
+    }
+  }
+  return dot + "}\n";
+}
+
+}  // namespace encore

@@ -1,0 +1,66 @@
+// A bundle: all that the compilation of one trace left behind, as text files in one folder.
+//
+//   DIR/0001-1a2b3c4d/            number in order of compilation, first digits of the trace's key
+//     key.txt                     the whole key and the sync that asked
+//     passes/01-simplify.txt …    the graph after each pass
+//     kernels/k0.txt, k0.ll, k0.s the kernel's text and its generated code
+//     memory-plan.txt, program.txt
+//     notes.txt                   misses, fusion refusals and compile times heard meanwhile
+//     stats.txt                   written last: without it the compilation failed
+//
+// The writer is a listener of events (see core/events.h); the reader is what `encore-dump` shows.
+#pragma once
+#include <encore/core/events.h>
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+namespace encore {
+
+/// Writes bundles under `root`. Calls must not overlap; events of several threads may interleave.
+class BundleWriter {
+ public:
+  /// Bundles already there are kept; numbers go on after theirs.
+  explicit BundleWriter(std::filesystem::path root);
+  /// Throws std::exception when a file cannot be written.
+  void take(const Event& event);
+
+ private:
+  struct Open {
+    std::filesystem::path folder;
+    int passes = 0;
+  };
+  void begin(const Event& event);
+  void take_pass(Open& open, const Event& event);
+
+  std::filesystem::path root_;
+  int last_number_ = 0;
+  std::map<std::thread::id, Open> open_;  // the trace that each thread is compiling
+};
+
+struct Bundle {
+  int number = 0;
+  std::filesystem::path folder;
+
+  std::string name() const { return folder.filename().string(); }
+  bool finished() const { return std::filesystem::exists(folder / "stats.txt"); }
+  /// A file's text; empty when there is none.
+  std::string text(const std::string& file) const;
+  /// Files of a subfolder ("passes", "kernels"), sorted by name.
+  std::vector<std::string> files(const std::string& subfolder) const;
+};
+
+/// The bundles under `root` in the order in which they were written.
+std::vector<Bundle> read_bundles(const std::filesystem::path& root);
+
+/// The one bundle that `which` names: its number or the start of its key. Throws Error otherwise.
+Bundle find_bundle(const std::filesystem::path& root, const std::string& which);
+
+/// A listing made of lines `%3 = add f32 %1 %2` as a Graphviz digraph.
+std::string to_dot(std::string_view listing);
+
+}  // namespace encore

@@ -1,0 +1,96 @@
+#include <encore/core/error.h>
+#include <encore/core/settings.h>
+#include <encore/utils/bundle.h>
+#include <encore/utils/dump.h>
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <memory>
+
+namespace encore {
+namespace {
+
+using events::bit;
+
+struct LogWord {
+  std::string_view word;
+  events::Kinds kinds;
+};
+constexpr LogWord log_words[] = {
+    {"compile", bit(EventKind::compile) | bit(EventKind::miss)},
+    {"sync", bit(EventKind::sync) | bit(EventKind::cut)},
+    {"launch", bit(EventKind::launch)},
+    {"fusion", bit(EventKind::fusion_refusal)},
+    {"allocation", bit(EventKind::allocation)},
+    {"pass", bit(EventKind::pass)},
+};
+
+events::Kinds kinds_of(std::string_view word) {
+  for (const LogWord& row : log_words) {
+    if (row.word == word) return row.kinds;
+  }
+  throw Error(fmt::format("ENCORE_LOG: unknown word '{}'", word), {},
+              "use compile, sync, launch, fusion, allocation or pass");
+}
+
+events::Kinds parse_words(std::string_view words) {
+  events::Kinds kinds = 0;
+  while (!words.empty()) {
+    const size_t comma = words.find(',');
+    kinds |= kinds_of(words.substr(0, comma));
+    words.remove_prefix(comma == std::string_view::npos ? words.size() : comma + 1);
+  }
+  return kinds;
+}
+
+constexpr std::string_view kind_names[] = {
+#define EVENT(kind, name, value) #kind,
+    ENCORE_EVENTS(EVENT)
+#undef EVENT
+};
+
+void print(const Event& event) {
+  std::string line = fmt::format("encore: {} {}", kind_names[int(event.kind)], event.name);
+  if (event.kind == EventKind::compile) {
+    line += fmt::format(" {:.3f} ms", double(event.value) * 1e-6);
+  } else if (event.value != 0) {
+    line += fmt::format(" {}", event.value);
+  }
+  if (event.where.line != 0) line += fmt::format(" at {}:{}", event.where.file, event.where.line);
+  if (!event.text.empty()) line += fmt::format("\n{}", event.text);
+  fmt::print(stderr, "{}\n", line);
+}
+
+}  // namespace
+
+uint32_t write_bundles(const std::string& folder) {
+  auto writer = std::make_shared<BundleWriter>(folder);
+  auto take = [writer](const Event& event) mutable {
+    if (!writer) return;
+    try {
+      writer->take(event);
+    } catch (const std::exception& error) {
+      fmt::print(stderr, "encore: the dump stops here: {}\n", error.what());
+      writer.reset();
+    }
+  };
+  return events::listen(take, bit(EventKind::pass) | bit(EventKind::miss) |
+                                  bit(EventKind::compile) | bit(EventKind::fusion_refusal));
+}
+
+uint32_t log_events(std::string_view words) { return events::listen(print, parse_words(words)); }
+
+bool detail::start_listeners() {
+  static const bool started = [] {
+    try {
+      if (!settings().dump.empty()) write_bundles(settings().dump);
+      if (!settings().log.empty()) log_events(settings().log);
+    } catch (const std::exception& error) {
+      fmt::print(stderr, "encore: {}\n", error.what());
+    }
+    return true;
+  }();
+  return started;
+}
+
+}  // namespace encore

@@ -1,0 +1,113 @@
+// encore-dump: reads the bundles that ENCORE_DUMP=DIR left.
+#include <encore/core/error.h>
+#include <encore/utils/bundle.h>
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+
+namespace {
+
+using encore::Bundle;
+
+std::string line(std::string text, int number) {
+  for (; number > 0; --number) text.erase(0, text.find('\n') + 1);
+  return text.substr(0, text.find('\n'));
+}
+
+void list(const std::string& folder) {
+  for (const Bundle& bundle : encore::read_bundles(folder)) {
+    const auto files = bundle.files("kernels");
+    const auto kernels = std::count_if(
+        files.begin(), files.end(), [](const std::string& file) { return file.ends_with(".txt"); });
+    fmt::print("{}  {} passes, {} kernels, {}{}\n", bundle.name(), bundle.files("passes").size(),
+               kernels, line(bundle.text("key.txt"), 1), bundle.finished() ? "" : ", FAILED");
+  }
+}
+
+void print_file(const Bundle& bundle, const std::string& file) {
+  const std::string text = bundle.text(file);
+  if (!text.empty()) fmt::print("== {}\n{}", file, text);
+}
+
+// The graph as captured and as it was after the last pass, then the plan.
+void show(const Bundle& bundle, bool all_passes) {
+  print_file(bundle, "key.txt");
+  print_file(bundle, "notes.txt");
+  const auto passes = bundle.files("passes");
+  for (const std::string& file : passes) {
+    if (all_passes || file == passes.front() || file == passes.back()) print_file(bundle, file);
+  }
+  for (const char* file : {"memory-plan.txt", "program.txt", "stats.txt"}) print_file(bundle, file);
+}
+
+void kernels(const Bundle& bundle, const std::string& name, const std::string& ending) {
+  for (const std::string& file : bundle.files("kernels")) {
+    const bool named = name.empty() || file.starts_with("kernels/" + name + ".");
+    if (named && (ending == "all" || file.ends_with("." + ending))) print_file(bundle, file);
+  }
+}
+
+// The pass whose name ends so; by default the last.
+std::string pass_text(const Bundle& bundle, const std::string& pass) {
+  const auto passes = bundle.files("passes");
+  for (auto file = passes.rbegin(); file != passes.rend(); ++file) {
+    if (pass.empty() || file->ends_with("-" + pass + ".txt")) return bundle.text(*file);
+  }
+  throw encore::Error("no pass '" + pass + "' in " + bundle.name(), {});
+}
+
+int diff(const Bundle& a, const Bundle& b) {
+  const int status =
+      std::system(fmt::format("diff -ru '{}' '{}'", a.folder.string(), b.folder.string()).c_str());
+  return WEXITSTATUS(status);
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"Reads the bundles that a program run with ENCORE_DUMP=DIR left in DIR."};
+  app.footer("A TRACE is a number or the start of a key.");
+  std::string folder, trace, other, name, ending = "txt", pass;
+  bool all_passes = false;
+  app.add_option("DIR", folder, "lists the traces of this folder");
+
+  auto command = [&](const char* verb, const char* meaning) {
+    CLI::App* added = app.add_subcommand(verb, meaning);
+    added->add_option("DIR", folder)->required();
+    added->add_option("TRACE", trace)->required();
+    return added;
+  };
+  CLI::App* show_verb = command("show", "graph before and after, memory plan, program, statistics");
+  show_verb->add_flag("--all", all_passes, "the graph after every pass");
+  CLI::App* kernels_verb = command("kernels", "the kernels of a trace");
+  kernels_verb->add_option("NAME", name, "only this kernel");
+  kernels_verb->add_option("--as", ending, "txt (the kernel), ll, s, cu, ptx, sass or all");
+  CLI::App* dot_verb = command("dot", "the graph for Graphviz");
+  dot_verb->add_option("--pass", pass, "after this pass instead of the last");
+  CLI::App* diff_verb = command("diff", "two traces, file by file; exits with 1 where they differ");
+  diff_verb->add_option("OTHER", other)->required();
+  app.require_subcommand(0, 1);
+  CLI11_PARSE(app, argc, argv);
+
+  if (app.get_subcommands().empty()) {
+    if (folder.empty()) return fmt::print("{}", app.help()), 2;
+    return list(folder), 0;
+  }
+  const Bundle bundle = encore::find_bundle(folder, trace);
+  if (*show_verb) show(bundle, all_passes);
+  if (*kernels_verb) kernels(bundle, name, ending);
+  if (*dot_verb) fmt::print("{}", encore::to_dot(pass_text(bundle, pass)));
+  if (*diff_verb) return diff(bundle, encore::find_bundle(folder, other));
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "encore-dump: {}\n", error.what());
+    return 1;
+  }
+}
