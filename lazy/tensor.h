@@ -29,7 +29,7 @@ class Arg {
     requires std::is_arithmetic_v<T>
   Arg(T number, std::source_location at = std::source_location::current())
       : scalar_(number), boolean_(std::is_same_v<T, bool>), location_(at) {}
-  /// What stands for a tensor (a Parameter, `x[{…}]`) says so by a member type `StandsForTensor`
+  /// What stands for a tensor (a Parameter) says so by a member type `StandsForTensor`
   /// and a method `tensor(at)`, whose result this Arg keeps alive.
   template <class T>
     requires requires { typename T::StandsForTensor; }
@@ -80,15 +80,7 @@ struct Slice {
   int64_t step = 1;
 };
 
-/// One entry of `x[{…}]`: an index (drops the axis) or a slice (keeps it).
-struct IndexEntry {
-  IndexEntry(int64_t index) : index(index) {}
-  IndexEntry(int index) : index(index) {}
-  IndexEntry(Slice slice) : slice(slice) {}
-  std::optional<int64_t> index;
-  Slice slice;
-};
-
+struct IndexEntry;
 class ElementProxy;
 
 class Tensor {
@@ -162,15 +154,28 @@ class Tensor {
   Node* node_ = nullptr;
 };
 
-/// Converts to Tensor; assigning through it rebinds the indexed tensor. Only temporaries can be
+/// One entry of `x[{…}]`: a number (drops the axis), a slice (keeps it), or a tensor of integers whose
+/// axes take the axis's place (at most one of those). Carries the user's line, which operator[] cannot.
+struct IndexEntry {
+  using At = std::source_location;
+  template <class T>
+    requires(std::is_integral_v<T> && !std::is_same_v<T, bool>)
+  IndexEntry(T index, At at = At::current()) : index(int64_t(index)), location(at) {}
+  IndexEntry(Slice slice, At at = At::current()) : slice(slice), location(at) {}
+  IndexEntry(const Tensor& positions, At at = At::current()) : positions(positions), location(at) {}
+
+  std::optional<int64_t> index;
+  Slice slice;
+  Tensor positions;
+  At location;
+};
+
+/// What `x[{…}]` reads, as a tensor; assigning through it rebinds `x`. Only temporaries can be
 /// assigned, so a stored proxy cannot write behind anyone's back.
-class ElementProxy {
+class ElementProxy : public Tensor {
  public:
-  ElementProxy(Tensor& target, std::vector<IndexEntry> index)
-      : target_(target), index_(std::move(index)) {}
-  using StandsForTensor = void;
-  operator Tensor() const;
-  Tensor tensor(std::source_location) const { return *this; }
+  ElementProxy(Tensor& target, std::vector<IndexEntry> index);
+  ElementProxy(const ElementProxy&) = default;
   void operator=(const Arg& value) &&;
   void operator=(const ElementProxy& other) &&;
   void operator+=(const Arg& value) &&;
