@@ -213,7 +213,9 @@ class Generator {
     std::vector<ValueId> choices;
     for (ValueId id : visible_)
       if (dtype_of_value(id) == dtype) choices.push_back(id);
-    if (!choices.empty() && random_.chance(85)) return random_.pick(choices);
+    // The later of two picks: what a stage computes itself is mostly what it uses.
+    if (!choices.empty() && random_.chance(85))
+      return choices[std::max(random_.below(choices.size()), random_.below(choices.size()))];
     if (has_room_for_argument() && random_.chance(50)) return load(dtype);
     if (visible_.empty() || random_.chance(30))
       return emit(Opcode::constant, dtype, {}, 0, random_bits(random_, dtype));
@@ -394,6 +396,7 @@ class Generator {
     Stage stage{StageKind::sweep, uint32_t(kernel_.instructions.size())};
     if (kernel_.contraction) emit(Opcode::product, kernel_.contraction->dtype);
     if (random_.chance(40)) index_value();
+    if (has_room_for_argument() && random_.chance(80)) load(random_dtype());
     uint32_t in_place = none;
     if (options_.in_place && has_room_for_argument() && random_.chance(20)) {
       DType dtype = random_dtype();
