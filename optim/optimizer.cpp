@@ -1,0 +1,86 @@
+#include <encore/optim/optimizer.h>
+
+#include <fmt/format.h>
+
+#include <encore/lazy/create.h>
+#include <encore/lazy/evaluator.h>
+
+namespace encore {
+namespace {
+
+void compute(const std::vector<ParameterRef>& parameters, Location where) {
+  std::vector<Node*> roots;
+  for (const ParameterRef& parameter : parameters) roots.push_back(parameter.value().node());
+  evaluator().evaluate(roots, SyncKind::step, where);
+}
+
+std::string described(const ParameterRef& parameter) {
+  return parameter.name().empty() ? "a parameter" : fmt::format("parameter {}", parameter.name());
+}
+
+}  // namespace
+
+Optimizer::Optimizer(const char* name, std::vector<ParameterRef> parameters, double learning_rate,
+                     Location where)
+    : name_(name), parameters_(std::move(parameters)), learning_rate_(learning_rate) {
+  if (parameters_.empty())
+    throw Error(fmt::format("{}: no parameters were given", name_), where,
+                "pass model.parameters(); does its class list them in ENCORE_MEMBERS?");
+  for (const ParameterRef& parameter : parameters_)
+    if (!is_floating(parameter.dtype()))
+      throw Error(fmt::format("{}: {} has dtype {}", name_, described(parameter), name_of(parameter.dtype())),
+                  where, "only floating parameters can be trained");
+  compute(parameters_, where);
+}
+
+void Optimizer::step(std::source_location at) {
+  Location where = current_location(at);
+  NoGrad off;
+  Scope scope(name_, where);
+  for (const ParameterRef& parameter : parameters_) check_gradient(parameter, where);
+  ++steps_;
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    const ParameterRef& parameter = parameters_[i];
+    if (parameter.grad().defined())
+      parameter.set_value(update(i, parameter.value(), parameter.grad().detach()));
+  }
+  slots_.clear();
+  compute(parameters_, where);
+}
+
+void Optimizer::zero_grad() {
+  for (const ParameterRef& parameter : parameters_) parameter.zero_grad();
+}
+
+void Optimizer::check_gradient(const ParameterRef& parameter, Location where) const {
+  const Tensor& gradient = parameter.grad();
+  if (!gradient.defined()) return;
+  if (gradient.shape() == parameter.shape() && gradient.dtype() == parameter.dtype() &&
+      gradient.device() == parameter.device())
+    return;
+  throw Error(fmt::format("{}: {} is {}{} but its gradient is {}{}", name_, described(parameter),
+                          name_of(parameter.dtype()), parameter.shape().text(), name_of(gradient.dtype()),
+                          gradient.shape().text()),
+              where, "call zero_grad after a parameter got another shape, dtype or device");
+}
+
+std::vector<Tensor> Optimizer::zero_states(Location where) const {
+  std::vector<Tensor> states;
+  for (const ParameterRef& parameter : parameters_) {
+    size_t bytes = size_t(parameter.numel()) * size_of(parameter.dtype());
+    Ref<Buffer> buffer = evaluator().allocate(parameter.device(), bytes, where);
+    std::vector<std::byte> zeros(bytes);
+    evaluator().copy_to_device(*buffer, zeros.data(), bytes);
+    states.push_back(leaf_node(std::move(buffer), parameter.dtype(), parameter.shape(), where));
+  }
+  return states;
+}
+
+const Tensor& Optimizer::slot(int which, double number, const Tensor& like, int64_t variant) {
+  Device device = like.device();
+  Tensor& held = slots_[{which, variant, like.dtype(), device.kind, device.index}];
+  if (!held.defined()) held = scalar_node(number, like.dtype(), device);
+  return held;
+}
+
+}  // namespace encore
