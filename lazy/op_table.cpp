@@ -1,18 +1,20 @@
 // Expands every column of elementwise.def and reduction.def; the only file that sees the rows' code.
 #include <cmath>
 #include <iterator>
+#include <numbers>
 
 #include <encore/lazy/elementwise.h>
 #include <encore/lazy/families.h>
+#include <encore/lazy/lowering.h>
 #include <encore/lazy/op.h>
 
 namespace encore {
 namespace {
 
-// Signed overflow wraps.
-int64_t wrap_add(int64_t a, int64_t b) { return int64_t(uint64_t(a) + uint64_t(b)); }
-int64_t wrap_sub(int64_t a, int64_t b) { return int64_t(uint64_t(a) - uint64_t(b)); }
-int64_t wrap_mul(int64_t a, int64_t b) { return int64_t(uint64_t(a) * uint64_t(b)); }
+/// maximum's and minimum's: nothing to the loser, half each where both are equal.
+Tensor share_extreme(const Tensor& g, const Tensor& a, const Tensor& b, const Tensor& loses) {
+  return where(a == b, g * lit(0.5), where(loses, lit(0.0), g));
+}
 
 #define LOWER(expression)                                                          \
   [](Builder& to, std::span<const Value> v) -> Value {                             \

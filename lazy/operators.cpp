@@ -3,9 +3,40 @@
 
 namespace encore {
 
-Tensor operator+(const Arg& a, const Arg& b) { return add(a, b); }
-Tensor operator*(const Arg& a, const Arg& b) { return mul(a, b); }
-Tensor operator<(const Arg& a, const Arg& b) { return less(a, b); }
-Tensor operator>(const Arg& a, const Arg& b) { return less(b, a); }
+Tensor operator-(const Arg& a) { return neg(a); }
+Tensor operator~(const Arg& a) { return bitwise_not(a); }
+Tensor operator!(const Arg& a) { return logical_not(a); }
+
+// OPERATOR(symbol, op); an ASSIGNING one has a compound assignment too, at the place of its
+// operand.
+#define OPERATOR(symbol, op) \
+  Tensor operator symbol(const Arg& a, const Arg& b) { return op(a, b); }
+#define ASSIGNING(symbol, op)                         \
+  OPERATOR(symbol, op)                                \
+  Tensor& Tensor::operator symbol##=(const Arg & b) { \
+    return *this = op(Arg(*this, b.location()), b);   \
+  }
+
+ASSIGNING(+, add)
+ASSIGNING(-, sub)
+ASSIGNING(*, mul)
+ASSIGNING(/, div)
+ASSIGNING(%, remainder)
+ASSIGNING(&, bitwise_and)
+ASSIGNING(|, bitwise_or)
+ASSIGNING(^, bitwise_xor)
+ASSIGNING(<<, shift_left)
+ASSIGNING(>>, shift_right)
+OPERATOR(==, equal)
+OPERATOR(!=, not_equal)
+OPERATOR(<, less)
+OPERATOR(<=, less_equal)
+OPERATOR(>, greater)
+OPERATOR(>=, greater_equal)
+OPERATOR(&&, logical_and)
+OPERATOR(||, logical_or)
+
+#undef OPERATOR
+#undef ASSIGNING
 
 }  // namespace encore

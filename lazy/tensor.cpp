@@ -101,12 +101,6 @@ Tensor Tensor::detach() const {
   return record({OpId::variable, dtype(), device(), shape()}, {node_}, node_->location);
 }
 
-Tensor Tensor::operator-() const { return neg(*this); }
-Tensor& Tensor::operator+=(const Arg& b) { return *this = *this + b; }
-Tensor& Tensor::operator-=(const Arg& b) { return *this = *this - b; }
-Tensor& Tensor::operator*=(const Arg& b) { return *this = *this * b; }
-Tensor& Tensor::operator/=(const Arg& b) { return *this = *this / b; }
-
 void eval(std::initializer_list<Tensor> tensors, std::source_location at) {
   std::vector<Node*> roots;
   for (const Tensor& tensor : tensors)

@@ -24,7 +24,7 @@ class Tensor;
 /// number becomes a scalar slot; one wrapped in `lit` is part of the program instead.
 class Arg {
  public:
-  Arg(const Tensor& tensor, std::source_location at = std::source_location::current());
+  Arg(const Tensor& tensor, Location at = std::source_location::current());
   template <class T>
     requires std::is_arithmetic_v<T>
   Arg(T number, std::source_location at = std::source_location::current())
@@ -104,8 +104,7 @@ class Tensor {
     if (node_) release(node_, Node::one_handle);
   }
 
-  explicit operator bool() const = delete;  // ask `defined()` or `item<bool>()`
-  bool defined() const { return node_ != nullptr; }
+  bool defined() const { return node_ != nullptr; }  // no conversion to bool: `!x` is an op
   Node* node() const { return node_; }
 
   const Shape& shape() const { return checked()->shape; }
@@ -132,13 +131,17 @@ class Tensor {
 
 #include <encore/lazy/tensor_methods.inc>
 
-  Tensor operator-() const;
-  Tensor operator~() const;
-  Tensor operator!() const;
+  // `x += y` is `x = x + y`: it rebinds this handle, to the promoted dtype and the broadcast shape.
   Tensor& operator+=(const Arg& b);
   Tensor& operator-=(const Arg& b);
   Tensor& operator*=(const Arg& b);
   Tensor& operator/=(const Arg& b);
+  Tensor& operator%=(const Arg& b);
+  Tensor& operator&=(const Arg& b);
+  Tensor& operator|=(const Arg& b);
+  Tensor& operator^=(const Arg& b);
+  Tensor& operator<<=(const Arg& b);
+  Tensor& operator>>=(const Arg& b);
 
   /// `x[{0, Slice{2, 5}}]` reads; assigning to it rebinds `x` to a value with that part replaced.
   ElementProxy operator[](std::vector<IndexEntry> index) &;
@@ -188,7 +191,7 @@ class ElementProxy : public Tensor {
   std::vector<IndexEntry> index_;
 };
 
-inline Arg::Arg(const Tensor& tensor, std::source_location at) : node_(tensor.node()), location_(at) {
+inline Arg::Arg(const Tensor& tensor, Location at) : node_(tensor.node()), location_(at) {
   if (!node_) (void)tensor.shape();  // throws
 }
 
@@ -200,6 +203,9 @@ Arg::Arg(const T& stand_in, std::source_location at) : owned_(true), location_(a
   retain(node_, Node::one_handle);
 }
 
+Tensor operator-(const Arg& a);
+Tensor operator~(const Arg& a);
+Tensor operator!(const Arg& a);
 Tensor operator+(const Arg& a, const Arg& b);
 Tensor operator-(const Arg& a, const Arg& b);
 Tensor operator*(const Arg& a, const Arg& b);
