@@ -22,17 +22,17 @@ struct Tile {
   int64_t row, rows;
   int64_t column, columns;
   // The running total of the a-th column accumulator (in the order of Kernel::accumulators) at the
-  // tile's column c lies at totals + 8 * (a * totals_stride + c), in the accumulator's dtype.
+  // tile's column c lies at byte a * totals_stride + c * (size of its dtype) of `totals`.
   // The tile that begins a chunk (row % rows_per_chunk == 0) ignores what is there and starts from
   // the identity; the tile that ends one (its last row ends the chunk or is the kernel's last)
   // writes the totals through the accumulator's access instead. A kernel without rows gets one
   // tile of 0 rows per column range, which does both.
   std::byte* totals;
-  int64_t totals_stride;
+  int64_t totals_stride;  // in bytes
 };
 
 /// Runs the epilogue on a tile: setup, then the row stage for each row, then the sweep. What a row
-/// stage stores or accumulates happens only in tiles with column == 0 (total at totals[a][0]).
+/// stage stores or accumulates happens only in tiles with column == 0 (its total lies at c = 0).
 using TileFinisher = void (*)(void* const* arguments, const int64_t* sizes, const uint64_t* scalars,
                               const Tile* tile);
 
