@@ -35,7 +35,7 @@ inline Tensor argmin(const Tensor& x, std::optional<int64_t> axis = {}, bool kee
 }
 
 /// Mean squared distance from the mean, over count - correction; two passes, so it is stable.
-/// Integers and bool: as f32. NaN where the count does not exceed the correction.
+/// Integers and bool: as f32. Where the count does not exceed the correction it divides by zero.
 Tensor var(const Tensor& x, Tensor::Axes axes = {}, int64_t correction = 1, bool keepdim = false,
            Tensor::At at = Tensor::At::current());
 /// The square root of `var`.
