@@ -33,7 +33,8 @@ Value* Emitter::base_pointer(const Access& access) {
 }
 
 Value* Emitter::access_pointer(ValueId id) {
-  return pointers_[id] ? pointers_[id] : base_pointer(kernel_.accesses[kernel_.instructions[id].aux]);
+  return pointers_[id] ? pointers_[id]
+                       : base_pointer(kernel_.accesses[kernel_.instructions[id].aux]);
 }
 
 /// The address of each lane; with one lane, a scalar.
@@ -116,12 +117,14 @@ Value* Emitter::load(ValueId id) {
     case Pattern::uniform: {
       Value* pointer = access_pointer(id);
       if (mask) pointer = ir_.CreateSelect(ir_.CreateOrReduce(mask), pointer, zeros_);
-      Value* splat = ir_.CreateVectorSplat(unsigned(lanes_.count), load_from(pointer, element, nullptr));
+      Value* splat =
+          ir_.CreateVectorSplat(unsigned(lanes_.count), load_from(pointer, element, nullptr));
       stored = mask ? ir_.CreateSelect(mask, splat, zero) : splat;
       break;
     }
     case Pattern::strided:
-      stored = ir_.CreateMaskedGather(type, element_pointers(id), Align(size_of(dtype)), mask, zero);
+      stored =
+          ir_.CreateMaskedGather(type, element_pointers(id), Align(size_of(dtype)), mask, zero);
       break;
   }
   return math_.from_memory(stored, dtype);
@@ -168,8 +171,8 @@ void Emitter::store_add(ValueId id, Value* value) {
     return add_to(wanted_or(discard_, access, element_pointers(id)), value, nullptr);
   Value* mask = access_mask(access);
   if (pattern_of(access) == Pattern::contiguous)
-    return add_to(ir_.CreateGEP(math_.memory_type(storage), access_pointer(id), lanes_.first), value,
-                  mask);
+    return add_to(ir_.CreateGEP(math_.memory_type(storage), access_pointer(id), lanes_.first),
+                  value, mask);
   Lanes vector = lanes_;
   llvm::Type* type = math_.value_type(dtype);
   Value* pointers = element_pointers(id);
@@ -187,7 +190,8 @@ void Emitter::store_add(ValueId id, Value* value) {
       return ir_.CreateLoad(element, ir_.CreateGEP(element, memory, lane));
     };
     lanes_ = Lanes{};
-    Value* addend = boolean ? math_.from_memory(at(values, ir_.getInt8Ty()), dtype) : at(values, type);
+    Value* addend =
+        boolean ? math_.from_memory(at(values, ir_.getInt8Ty()), dtype) : at(values, type);
     Value* pointer = at(addresses, ir_.getPtrTy());
     if (wanted)
       pointer = ir_.CreateSelect(math_.from_memory(at(wanted, ir_.getInt8Ty()), DType::boolean),

@@ -4,9 +4,9 @@
 
 namespace encore::jit {
 
-using llvm::Intrinsic::ID;
 using llvm::Type;
 using llvm::Value;
+using llvm::Intrinsic::ID;
 
 namespace {
 
@@ -34,8 +34,7 @@ Type* Arithmetic::memory_type(DType dtype, int lanes) {
 
 Value* Arithmetic::from_memory(Value* stored, DType dtype) {
   Type* type = stored->getType();
-  if (dtype == DType::boolean)
-    return ir_.CreateICmpNE(stored, llvm::Constant::getNullValue(type));
+  if (dtype == DType::boolean) return ir_.CreateICmpNE(stored, llvm::Constant::getNullValue(type));
   if (dtype == DType::f16)
     return ir_.CreateFPExt(ir_.CreateBitCast(stored, lanes_like(ir_.getHalfTy(), type)),
                            lanes_like(ir_.getFloatTy(), type));
@@ -112,9 +111,8 @@ Value* Arithmetic::guarded_divisor(DType dtype, Value* a, Value* b) {
   Value* unsafe = ir_.CreateICmpEQ(b, llvm::Constant::getNullValue(type));
   if (is_signed(dtype)) {
     auto lowest = llvm::APInt::getSignedMinValue(type->getScalarSizeInBits());
-    Value* overflows =
-        ir_.CreateAnd(ir_.CreateICmpEQ(a, llvm::ConstantInt::get(type, lowest)),
-                      ir_.CreateICmpEQ(b, llvm::Constant::getAllOnesValue(type)));
+    Value* overflows = ir_.CreateAnd(ir_.CreateICmpEQ(a, llvm::ConstantInt::get(type, lowest)),
+                                     ir_.CreateICmpEQ(b, llvm::Constant::getAllOnesValue(type)));
     unsafe = ir_.CreateOr(unsafe, overflows);
   }
   return ir_.CreateSelect(unsafe, llvm::ConstantInt::get(type, 1), b);
@@ -124,8 +122,7 @@ Value* Arithmetic::divide(DType dtype, Value* a, Value* b) {
   if (is_floating(dtype)) return ir_.CreateFDiv(a, b);
   Value* divisor = guarded_divisor(dtype, a, b);
   Value* zero = llvm::Constant::getNullValue(a->getType());
-  Value* quotient =
-      is_signed(dtype) ? ir_.CreateSDiv(a, divisor) : ir_.CreateUDiv(a, divisor);
+  Value* quotient = is_signed(dtype) ? ir_.CreateSDiv(a, divisor) : ir_.CreateUDiv(a, divisor);
   return ir_.CreateSelect(ir_.CreateICmpEQ(b, zero), zero, quotient);
 }
 
@@ -151,7 +148,8 @@ Value* Arithmetic::clamp(Value* a, double low, double high) {
   return ir_.CreateSelect(ir_.CreateFCmpOGT(raised, highest), highest, raised);
 }
 
-/// 2^exponent for integral f64 exponents in [-1022, 1023]: the sum's low bits are the biased exponent.
+/// 2^exponent for integral f64 exponents in [-1022, 1023]: the sum's low bits are the biased
+/// exponent.
 Value* Arithmetic::power_of_two(Value* exponent) {
   constexpr double magic = 6755399441055744.0 + 1023;  // 1.5 * 2^52
   Value* biased = ir_.CreateFAdd(exponent, llvm::ConstantFP::get(exponent->getType(), magic));
@@ -175,10 +173,10 @@ Value* Arithmetic::scale2_f64(Value* a, Value* b) {
   for (int step = 0; step < 2; ++step) {
     Value* up = ir_.CreateFCmpOGT(exponent, constant(1023));
     Value* down = ir_.CreateFCmpOLT(exponent, constant(-1022));
-    Value* factor = ir_.CreateSelect(
-        up, constant(0x1p1023), ir_.CreateSelect(down, constant(0x1p-969), constant(1)));
-    Value* taken = ir_.CreateSelect(
-        up, constant(1023), ir_.CreateSelect(down, constant(-969), constant(0)));
+    Value* factor = ir_.CreateSelect(up, constant(0x1p1023),
+                                     ir_.CreateSelect(down, constant(0x1p-969), constant(1)));
+    Value* taken =
+        ir_.CreateSelect(up, constant(1023), ir_.CreateSelect(down, constant(-969), constant(0)));
     a = ir_.CreateFMul(a, factor);
     exponent = ir_.CreateFSub(exponent, taken);
   }
@@ -216,8 +214,8 @@ Value* Arithmetic::scale2(Value* a, Value* b) {
 Value* Arithmetic::shift_left(Value* a, Value* count) {
   Type* type = a->getType();
   Value* zero = llvm::Constant::getNullValue(type);
-  Value* inside = ir_.CreateICmpULT(
-      count, llvm::ConstantInt::get(type, type->getScalarSizeInBits()));
+  Value* inside =
+      ir_.CreateICmpULT(count, llvm::ConstantInt::get(type, type->getScalarSizeInBits()));
   Value* shifted = ir_.CreateShl(a, ir_.CreateSelect(inside, count, zero));
   return ir_.CreateSelect(inside, shifted, zero);
 }

@@ -1,5 +1,5 @@
-// Contractions as plain loops: right for every dtype and operand. Fast ones take their products from
-// tiles instead (contraction_seam.h).
+// Contractions as plain loops: right for every dtype and operand. Fast ones take their products
+// from tiles instead (contraction_seam.h).
 #include <encore/core/error.h>
 #include <encore/jit/cpu/contraction_seam.h>
 #include <encore/jit/cpu/emitter.h>
@@ -15,7 +15,8 @@ Value* Emitter::product_from_tile() {
   Value* row = ir_.CreateMul(ir_.CreateSub(row_number_, bounds_.row_begin), bounds_.product_stride);
   Value* column = ir_.CreateSub(ir_.CreateAdd(run_number_, lanes_.first), bounds_.inner_begin);
   Value* pointer = ir_.CreateGEP(element, bounds_.product, ir_.CreateAdd(row, column));
-  return load_from(pointer, math_.memory_type(kernel_.contraction->dtype, lanes_.count), lanes_.mask);
+  return load_from(pointer, math_.memory_type(kernel_.contraction->dtype, lanes_.count),
+                   lanes_.mask);
 }
 
 /// An operand at the current contracted point: as wide as its value varies.

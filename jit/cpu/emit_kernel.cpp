@@ -194,7 +194,8 @@ void Emitter::begin_chunk() {
   guarded(ir_.CreateICmpEQ(bounds_.row_begin, chunk_begin), [&] {
     for_each_column_total([&](const Accumulator& accumulator, Value* total) {
       uint64_t identity = identity_bits(accumulator.reduce, accumulator.dtype);
-      store_to(total, math_.to_memory(math_.literal(accumulator.dtype, identity), accumulator.dtype),
+      store_to(total,
+               math_.to_memory(math_.literal(accumulator.dtype, identity), accumulator.dtype),
                nullptr);
     });
   });

@@ -111,8 +111,8 @@ void Emitter::for_each_run(Role role, Value* begin, Value* end, const RunBody& b
   Value* length = extent(last);
   guarded(ir_.CreateICmpSLT(begin, end), [&] {
     Value* first_line = ir_.CreateUDiv(begin, length);
-    Value* end_line = ir_.CreateUDiv(
-        ir_.CreateAdd(end, ir_.CreateSub(length, index_constant(1))), length);
+    Value* end_line =
+        ir_.CreateUDiv(ir_.CreateAdd(end, ir_.CreateSub(length, index_constant(1))), length);
     decompose(first_line, axes);
     BasicBlock* before = ir_.GetInsertBlock();
     std::vector<llvm::PHINode*> positions;

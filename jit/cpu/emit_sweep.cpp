@@ -1,7 +1,7 @@
 // Sweeps: a vector loop along the last inner axis, then a masked tail.
 //
-// The lanes of row accumulators live in stack memory, in order; the main loop, whose rounds cover all
-// lanes a whole number of times, keeps them in registers.
+// The lanes of row accumulators live in stack memory, in order; the main loop, whose rounds cover
+// all lanes a whole number of times, keeps them in registers.
 #include <encore/core/error.h>
 #include <encore/jit/cpu/emitter.h>
 
@@ -31,7 +31,8 @@ bool is_constant_false(Value* condition) {
 /// As many lanes as the widest type that is loaded, stored, or computed with other than as an
 /// index has in a register.
 int Emitter::choose_lanes(uint32_t begin, uint32_t end, const Stage* stage) const {
-  if (vector_axis_ == none || fixed_or(kernel_, kernel_.axes[vector_axis_].extent, 2) == 1) return 1;
+  if (vector_axis_ == none || fixed_or(kernel_, kernel_.axes[vector_axis_].extent, 2) == 1)
+    return 1;
   size_t widest = 1;
   int most = vector_bytes(isa_);
   for (uint32_t id = begin; id < end; ++id) {
@@ -45,7 +46,8 @@ int Emitter::choose_lanes(uint32_t begin, uint32_t end, const Stage* stage) cons
     if (memory || instruction.dtype != DType::i64)
       widest = std::max(widest, size_of(instruction.dtype));
   }
-  for (uint32_t i = stage ? stage->first_accumulator : 0; i < (stage ? stage->last_accumulator : 0); ++i) {
+  for (uint32_t i = stage ? stage->first_accumulator : 0; i < (stage ? stage->last_accumulator : 0);
+       ++i) {
     DType dtype = kernel_.instructions[kernel_.accumulators[i].value].dtype;
     widest = std::max(widest, size_of(dtype));
     if (!kernel_.accumulators[i].column) most = std::min(most, int(lane_count(dtype)));
@@ -68,8 +70,9 @@ void Emitter::emit_sweep(const Stage& stage) {
   row_totals_.clear();
   for (uint32_t i = stage.first_accumulator; i < stage.last_accumulator; ++i)
     if (!kernel_.accumulators[i].column) reserve_row_total(i);
-  for_each_run(Role::inner, bounds_.inner_begin, bounds_.inner_end,
-               [&](Value* begin, Value* end, Value* number) { emit_run(stage, begin, end, number); });
+  for_each_run(
+      Role::inner, bounds_.inner_begin, bounds_.inner_end,
+      [&](Value* begin, Value* end, Value* number) { emit_run(stage, begin, end, number); });
   lanes_ = Lanes{};
   for (const RowTotal& total : row_totals_) reduced_[total.accumulator] = finish_row_total(total);
   vector_axis_ = none;
@@ -81,8 +84,10 @@ void Emitter::reserve_row_total(uint32_t index) {
   DType dtype = kernel_.instructions[accumulator.value].dtype;
   int lanes = int(lane_count(dtype));
   auto count = llvm::ElementCount::getFixed(unsigned(lanes));
-  RowTotal total{index, dtype, lanes, reserve(math_.memory_type(dtype, lanes), 1, "lanes"), nullptr};
-  llvm::Constant* bits = ir_.getIntN(unsigned(8 * size_of(dtype)), identity_bits(accumulator.reduce, dtype));
+  RowTotal total{index, dtype, lanes, reserve(math_.memory_type(dtype, lanes), 1, "lanes"),
+                 nullptr};
+  llvm::Constant* bits =
+      ir_.getIntN(unsigned(8 * size_of(dtype)), identity_bits(accumulator.reduce, dtype));
   llvm::Constant* identity = llvm::ConstantExpr::getBitCast(bits, math_.memory_type(dtype));
   ir_.CreateStore(llvm::ConstantVector::getSplat(count, identity), total.values);
   if (is_extreme_index(accumulator.reduce)) {
@@ -243,9 +248,8 @@ Value* Emitter::tail_mask(Value* remaining) {
   Value* most = index_constant(vector_lanes_);
   Value* count = ir_.CreateSelect(ir_.CreateICmpSLT(remaining, most), remaining, most);
   lanes_.count = vector_lanes_;
-  return ir_.CreateICmpULT(
-      lane_numbers(type),
-      ir_.CreateVectorSplat(unsigned(vector_lanes_), ir_.CreateTrunc(count, type)));
+  return ir_.CreateICmpULT(lane_numbers(type), ir_.CreateVectorSplat(unsigned(vector_lanes_),
+                                                                     ir_.CreateTrunc(count, type)));
 }
 
 void Emitter::emit_body(const Stage& stage, const Lanes& lanes,
@@ -260,14 +264,15 @@ void Emitter::emit_body(const Stage& stage, const Lanes& lanes,
 
 Emitter::Partial Emitter::load_partial(const RowTotal& total, Value* lane) {
   Partial partial;
-  Value* stored = ir_.CreateAlignedLoad(
-      math_.memory_type(total.dtype, vector_lanes_),
-      ir_.CreateGEP(math_.memory_type(total.dtype), total.values, lane), llvm::Align(size_of(total.dtype)));
+  Value* stored =
+      ir_.CreateAlignedLoad(math_.memory_type(total.dtype, vector_lanes_),
+                            ir_.CreateGEP(math_.memory_type(total.dtype), total.values, lane),
+                            llvm::Align(size_of(total.dtype)));
   partial.value = math_.from_memory(stored, total.dtype);
   if (total.indices)
-    partial.index = ir_.CreateAlignedLoad(math_.memory_type(DType::i64, vector_lanes_),
-                                          ir_.CreateGEP(ir_.getInt64Ty(), total.indices, lane),
-                                          llvm::Align(8));
+    partial.index =
+        ir_.CreateAlignedLoad(math_.memory_type(DType::i64, vector_lanes_),
+                              ir_.CreateGEP(ir_.getInt64Ty(), total.indices, lane), llvm::Align(8));
   return partial;
 }
 

@@ -18,9 +18,6 @@
 namespace encore::jit {
 
 inline constexpr const char* kernel_symbol = "encore_kernel";
-inline constexpr const char* finisher_symbol = "encore_finish";
-inline constexpr const char* operand_a_symbol = "encore_operand_a";
-inline constexpr const char* operand_b_symbol = "encore_operand_b";
 
 class Emitter {
  public:
@@ -28,10 +25,6 @@ class Emitter {
 
   /// Defines `kernel_symbol`, a KernelFunction.
   void emit_kernel();
-  /// Defines `finisher_symbol`, a TileFinisher of the seam.
-  void emit_finisher();
-  /// Defines `operand_a_symbol` or `operand_b_symbol`; tells whether its lines run along the depth.
-  bool emit_operand(bool a);
 
  private:
   /// What one evaluation of a piece of code covers: one point, or `count` points along the vector
@@ -163,7 +156,7 @@ class Emitter {
   std::vector<bool> varying_;           // per instruction, along the vector axis
   uint32_t vector_axis_ = none;
   Lanes lanes_;
-  int vector_lanes_ = 1;  // of the current loop
+  int vector_lanes_ = 1;       // of the current loop
   bool aligned_runs_ = false;  // a run of whole vectors is never cut inside a round
   bool streaming_ = false;
   llvm::Value* row_number_ = nullptr;

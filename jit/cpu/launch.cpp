@@ -136,11 +136,12 @@ void Launcher::split(const Segment& segment, const Extents& extents, double unit
   range.streaming = traits_.streams && written_bytes_ * extents.points() > last_level_cache();
   int64_t pieces = std::max<int64_t>(1, int64_t(std::llround(cost_ns(extents) / unit_ns)));
   int64_t lines = extents.outer * (traits_.column_accumulators ? extents.chunks
-                                   : traits_.serial_rows        ? 1
-                                                                : extents.rows);
+                                   : traits_.serial_rows       ? 1
+                                                               : extents.rows);
   if (traits_.splits_inner && extents.inner > 0) {
     int64_t block = extents.inner;
-    if (lines < 4 * pieces) block = divide_up(block, divide_up(pieces, std::max<int64_t>(lines, 1)));
+    if (lines < 4 * pieces)
+      block = divide_up(block, divide_up(pieces, std::max<int64_t>(lines, 1)));
     if (traits_.column_accumulators) block = std::min(block, column_block);
     block = divide_up(block, inner_granule) * inner_granule;
     pieces = divide_up(pieces, divide_up(extents.inner, block));
@@ -157,7 +158,8 @@ void Launcher::run(KernelFunction function, std::span<const Unit> units) const {
   for (const Unit& unit : units) {
     Range range = unit.range;
     if (traits_.column_accumulators) {
-      int64_t line = int64_t(totals_bytes_) * std::max<int64_t>(1, range.inner_end - range.inner_begin);
+      int64_t line =
+          int64_t(totals_bytes_) * std::max<int64_t>(1, range.inner_end - range.inner_begin);
       range.totals_stride = divide_up(line, 64) * 64;
       range.totals = totals_memory(size_t(range.totals_stride) * kernel_.accumulators.size());
     }
@@ -172,7 +174,8 @@ void Launcher::launch(KernelFunction function, std::span<const Segment> segments
   for (const Segment& segment : segments) total_ns += cost_ns(extents_of(segment));
   int threads = total_ns < 2 * splitting_threshold_ns ? 1 : thread_count();
   double parts = threads * (segments.size() > 1 ? 4 : 1);
-  double unit_ns = threads == 1 ? std::max(total_ns, 1.0) : std::max(splitting_threshold_ns, total_ns / parts);
+  double unit_ns =
+      threads == 1 ? std::max(total_ns, 1.0) : std::max(splitting_threshold_ns, total_ns / parts);
   for (const Segment& segment : segments) split(segment, extents_of(segment), unit_ns, units);
   if (threads == 1) return run(function, units);
   std::span<const Unit> all = units;

@@ -51,7 +51,8 @@ std::unique_ptr<llvm::TargetMachine> make_target_machine(Isa isa) {
       llvm::CodeGenOptLevel::Default, /*JIT=*/true));
 }
 
-/// The analyses that the few passes ask for, registered by hand: a PassBuilder would link every pass.
+/// The analyses that the few passes ask for, registered by hand: a PassBuilder would link every
+/// pass.
 struct Analyses {
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
@@ -61,9 +62,8 @@ struct Analyses {
     using namespace llvm;
     functions.registerPass([] { return PassInstrumentationAnalysis(); });
     loops.registerPass([] { return PassInstrumentationAnalysis(); });
-    functions.registerPass([&] {
-      return TargetLibraryAnalysis(TargetLibraryInfoImpl(machine.getTargetTriple()));
-    });
+    functions.registerPass(
+        [&] { return TargetLibraryAnalysis(TargetLibraryInfoImpl(machine.getTargetTriple())); });
     functions.registerPass([&] { return machine.getTargetIRAnalysis(); });
     functions.registerPass([] { return AssumptionAnalysis(); });
     functions.registerPass([] { return DominatorTreeAnalysis(); });

@@ -113,8 +113,8 @@ void CachingMemory::trim(int64_t bytes) noexcept {
 Ref<Buffer> CachingMemory::allocate_buffer(size_t bytes) {
   void* data = allocate(bytes);
   try {
-    return Ref<Buffer>(new Buffer(data, bytes, cpu,
-                                  [this](void* memory, size_t size) { free(memory, size); }));
+    return Ref<Buffer>(
+        new Buffer(data, bytes, cpu, [this](void* memory, size_t size) { free(memory, size); }));
   } catch (...) {
     free(data, bytes);
     throw;

@@ -22,20 +22,23 @@ constexpr size_t slab_bytes = 4 << 20;
 
 template <class T>
 T need(llvm::Expected<T> value) {
-  if (!value) throw Error("generated code cannot be loaded: " + llvm::toString(value.takeError()), {});
+  if (!value)
+    throw Error("generated code cannot be loaded: " + llvm::toString(value.takeError()), {});
   return std::move(*value);
 }
 
 void need(llvm::Error error) {
-  if (error) throw Error("generated code cannot be loaded: " + llvm::toString(std::move(error)), {});
+  if (error)
+    throw Error("generated code cannot be loaded: " + llvm::toString(std::move(error)), {});
 }
 
 class Session {
  public:
   Session()
       : session_(need(SelfExecutorProcessControl::Create())),
-        layer_(session_, need(MapperJITLinkMemoryManager::CreateWithMapper<InProcessMemoryMapper>(
-                             slab_bytes))),
+        layer_(
+            session_,
+            need(MapperJITLinkMemoryManager::CreateWithMapper<InProcessMemoryMapper>(slab_bytes))),
         runtime_(session_.createBareJITDylib("runtime")) {
     define_runtime();
   }
@@ -71,9 +74,9 @@ class Session {
   void define_runtime() {
     SymbolMap symbols;
     auto define = [&](const char* name, auto* function) {
-      symbols[session_.intern(name)] = {ExecutorAddr::fromPtr(function),
-                                        llvm::JITSymbolFlags::Exported |
-                                            llvm::JITSymbolFlags::Callable};
+      symbols[session_.intern(name)] = {
+          ExecutorAddr::fromPtr(function),
+          llvm::JITSymbolFlags::Exported | llvm::JITSymbolFlags::Callable};
     };
     define("fmodf", static_cast<float (*)(float, float)>(std::fmod));
     define("fmod", static_cast<double (*)(double, double)>(std::fmod));

@@ -27,7 +27,8 @@ std::vector<int> usable_cores() {
 /// Binds the pool's own threads to one core each; the caller's threads are not ours to bind.
 class Pinning : public tbb::task_scheduler_observer {
  public:
-  explicit Pinning(tbb::task_arena& arena) : task_scheduler_observer(arena), cores_(usable_cores()) {
+  explicit Pinning(tbb::task_arena& arena)
+      : task_scheduler_observer(arena), cores_(usable_cores()) {
     observe(true);
   }
   void on_scheduler_entry(bool is_worker) override {

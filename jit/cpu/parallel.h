@@ -1,7 +1,7 @@
 // The one place that knows threads: splits work over a pool that lives as long as the process.
 //
-// Threads: may be called from any thread, several at once. After a fork the child runs everything on
-// the calling thread, because the pool's threads did not come along.
+// Threads: may be called from any thread, several at once. After a fork the child runs everything
+// on the calling thread, because the pool's threads did not come along.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -25,9 +25,7 @@ void parallel_for(int64_t count, Body&& body) {
   using Type = std::remove_reference_t<Body>;
   parallel_for(
       count,
-      [](void* context, int64_t begin, int64_t end) {
-        (*static_cast<Type*>(context))(begin, end);
-      },
+      [](void* context, int64_t begin, int64_t end) { (*static_cast<Type*>(context))(begin, end); },
       const_cast<void*>(static_cast<const void*>(std::addressof(body))));
 }
 

@@ -16,8 +16,8 @@ struct Range {
   int64_t inner_begin, inner_end;
   int64_t chunk;
   // The running total of column accumulator a (in the order of Kernel::accumulators) at inner point
-  // i lies at byte a * totals_stride + (i - inner_begin) * (size of its dtype), that of a row scalar
-  // at inner point 0.
+  // i lies at byte a * totals_stride + (i - inner_begin) * (size of its dtype), that of a row
+  // scalar at inner point 0.
   std::byte* totals;
   int64_t totals_stride;
   int64_t streaming;  // 1: stores bypass the caches

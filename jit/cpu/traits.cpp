@@ -26,11 +26,11 @@ bool varies_over_inner(const Kernel& kernel, ValueId value) {
 
 /// Two inner points may add to the same element.
 bool adds_may_collide(const Kernel& kernel) {
-  return std::any_of(
-      kernel.instructions.begin(), kernel.instructions.end(), [&](const Instruction& instruction) {
-        return instruction.op == Opcode::store_add &&
-               varies_over_inner(kernel, kernel.accesses[instruction.aux].offset);
-      });
+  return std::any_of(kernel.instructions.begin(), kernel.instructions.end(),
+                     [&](const Instruction& instruction) {
+                       return instruction.op == Opcode::store_add &&
+                              varies_over_inner(kernel, kernel.accesses[instruction.aux].offset);
+                     });
 }
 
 bool only_streams(const Kernel& kernel) {
@@ -71,7 +71,8 @@ std::vector<bool> varying_along(const Kernel& kernel, uint32_t axis) {
   auto varies = [&](ValueId value) { return value != none && varying[value]; };
   for (size_t i = 0; i < varying.size(); ++i) {
     const Instruction& instruction = kernel.instructions[i];
-    bool result = std::any_of(std::begin(instruction.operands), std::end(instruction.operands), varies);
+    bool result =
+        std::any_of(std::begin(instruction.operands), std::end(instruction.operands), varies);
     if (instruction.op == Opcode::index) result = instruction.aux == axis;
     if (instruction.op == Opcode::product) result = true;
     if (instruction.op == Opcode::store || instruction.op == Opcode::store_add) result = true;

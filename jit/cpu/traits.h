@@ -1,4 +1,5 @@
-// What a kernel's structure allows: read by the code generator and by the launcher, which must agree.
+// What a kernel's structure allows: read by the code generator and by the launcher, which must
+// agree.
 #pragma once
 #include <encore/jit/kernel.h>
 
