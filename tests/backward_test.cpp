@@ -160,12 +160,11 @@ TEST(Backward, AHeldUseOfAParameterSurvives) {
 TEST(Backward, GradientNodesStandAtTheirForwardLine) {
   Parameter p(full({2}, 1.0));
   Tensor x = full({2}, 2.0);
-  Tensor loss = (p *
-                 x)
-                    .sum();
-  int product = __LINE__ - 3;
+  Tensor product = p * x;
+  int line = __LINE__ - 1;
+  Tensor loss = product.sum();
   loss.backward();
-  EXPECT_EQ(int(p.grad().node()->location.line), product);
+  EXPECT_EQ(int(p.grad().node()->location.line), line);
   EXPECT_THAT(p.grad().node()->location.file, HasSubstr("backward_test"));
 }
 
