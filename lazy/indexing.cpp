@@ -14,21 +14,26 @@ int axis_of(int64_t axis, const Tensor& x, const char* what, At at) {
   return normalize_axis(axis, x.rank(), what, current_location(at));
 }
 
-/// Indices reach every kernel as i64.
-Tensor as_index(const Tensor& index, const char* what, At at) {
+void check_index(const Tensor& index, const char* what, At at) {
   if (!is_integer(index.dtype()))
     refuse(
         at,
         index.dtype() == DType::boolean ? "use where or masked_fill" : "cast first: index.to(i64)",
         "{}: the index has dtype {}", what, name_of(index.dtype()));
-  return index.to(DType::i64, at);
 }
 
-Tensor as_vector_index(const Tensor& index, const char* what, At at) {
+void check_vector_index(const Tensor& index, const char* what, At at) {
+  check_index(index, what, at);
   if (index.rank() != 1)
     refuse(at, "flatten it", "{}: the index has shape {}, not one axis", what,
            index.shape().text());
-  return as_index(index, what, at);
+}
+
+/// Without negative positions, for comparing with `iota`.
+Tensor wrapped(const Tensor& index, int64_t extent) {
+  if (!is_signed(index.dtype())) return index;
+  Tensor wide = index.to(DType::i64);  // the extent need not fit a narrower dtype
+  return where(wide < lit(0), wide + lit(extent), wide);
 }
 
 Shape with_extent(Shape shape, int axis, int64_t extent) {
@@ -69,8 +74,8 @@ Tensor zeros_like_input(const GradientOf& of) {
 Tensor take(const Tensor& x, const Tensor& index, int64_t axis, At at) {
   int place = axis_of(axis, x, "take", at);
   Shape shape = taken_shape(x.shape(), index.shape(), place, at);
-  Tensor positions = as_index(index, "take", at);
-  return index_node(OpId::take, x, shape, place, {x.node(), positions.node()}, at);
+  check_index(index, "take", at);
+  return index_node(OpId::take, x, shape, place, {x.node(), index.node()}, at);
 }
 
 Tensor take_along(const Tensor& x, const Tensor& index, int64_t axis, At at) {
@@ -82,22 +87,23 @@ Tensor take_along(const Tensor& x, const Tensor& index, int64_t axis, At at) {
                            "take_along", current_location(at));
   Shape shape = with_extent(common, place, index.shape()[place]);
   Tensor from = expand(x, with_extent(common, place, x.shape()[place]), at);
-  Tensor positions = expand(as_index(index, "take_along", at), shape, at);
+  check_index(index, "take_along", at);
+  Tensor positions = expand(index, shape, at);
   return index_node(OpId::take_along, from, shape, place, {from.node(), positions.node()}, at);
 }
 
 Tensor index_add(const Tensor& x, const Tensor& index, const Arg& source, int64_t axis, At at) {
   int place = axis_of(axis, x, "index_add", at);
-  Tensor positions = as_vector_index(index, "index_add", at);
+  check_vector_index(index, "index_add", at);
   Tensor added = broadcast_source(stored_into(x, source, "index_add", at),
                                   with_extent(x.shape(), place, index.numel()), "index_add", at);
-  return index_node(OpId::index_add, x, x.shape(), place,
-                    {x.node(), positions.node(), added.node()}, at);
+  return index_node(OpId::index_add, x, x.shape(), place, {x.node(), index.node(), added.node()},
+                    at);
 }
 
 Tensor scatter_add(const Tensor& x, const Tensor& index, const Arg& source, int64_t axis, At at) {
   int place = axis_of(axis, x, "scatter_add", at);
-  Tensor positions = as_index(index, "scatter_add", at);
+  check_index(index, "scatter_add", at);
   if (index.rank() != x.rank() ||
       !broadcasts_to(with_extent(index.shape(), place, 1), with_extent(x.shape(), place, 1)))
     refuse(at, "all axes but the indexed one must be equal, or 1 in the index",
@@ -105,22 +111,21 @@ Tensor scatter_add(const Tensor& x, const Tensor& index, const Arg& source, int6
   Shape shape = with_extent(x.shape(), place, index.shape()[place]);
   Tensor added =
       broadcast_source(stored_into(x, source, "scatter_add", at), shape, "scatter_add", at);
-  positions = expand(positions, shape, at);
+  Tensor positions = expand(index, shape, at);
   return index_node(OpId::scatter_add, x, x.shape(), place,
                     {x.node(), positions.node(), added.node()}, at);
 }
 
 Tensor index_put(const Tensor& x, const Tensor& index, const Arg& source, int64_t axis, At at) {
   int place = axis_of(axis, x, "index_put", at);
-  Tensor positions = as_vector_index(index, "index_put", at);
+  check_vector_index(index, "index_put", at);
   int64_t extent = x.shape()[place], count = index.numel();
   Tensor values = broadcast_source(stored_into(x, source, "index_put", at),
                                    with_extent(x.shape(), place, count), "index_put", at);
   if (count == 0 || extent == 0) return x;
   Scope scope("index_put", at);
   // For each position the last index that names it, or -1.
-  Tensor wrapped = where(positions < lit(0), positions + lit(extent), positions);
-  Tensor named = iota({extent, count}, 0, x.device(), at) == wrapped;
+  Tensor named = iota({extent, count}, 0, x.device(), at) == wrapped(index, extent);
   Tensor last = where(named, iota({extent, count}, 1, x.device(), at), lit(-1)).max({1}, false, at);
   Shape column;
   for (int i = 0; i < x.rank(); ++i) column.push_back(i == place ? extent : 1);
@@ -141,7 +146,8 @@ Tensor masked_fill(const Tensor& x, const Tensor& mask, const Arg& value, At at)
 Tensor one_hot(const Tensor& index, int64_t classes, DType dtype, At at) {
   if (classes < 0) refuse(at, "give zero or more", "one_hot: {} classes", classes);
   Scope scope("one_hot", at);
-  Tensor column = unsqueeze(as_index(index, "one_hot", at), -1, at);
+  check_index(index, "one_hot", at);
+  Tensor column = unsqueeze(index, -1, at);
   return (column == iota({classes}, 0, index.device(), at)).to(dtype, at);
 }
 
@@ -178,8 +184,7 @@ Tensor take_along_gradient(const GradientOf& of, int input) {
   const Shape& shape = of.node.inputs[0]->shape;
   if (of.node.shape[axis] != 1) return scatter_add(zeros_like_input(of), index, of.dy, axis);
   // One position a row: a comparison fuses where a scatter would not.
-  Tensor wrapped = where(index < lit(0), index + lit(shape[axis]), index);
-  return where(iota(shape, axis, of.node.device) == wrapped, of.dy, lit(0.0));
+  return where(iota(shape, axis, of.node.device) == wrapped(index, shape[axis]), of.dy, lit(0.0));
 }
 
 Tensor index_add_gradient(const GradientOf& of, int input) {

@@ -9,6 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <functional>
@@ -92,6 +93,19 @@ inline int64_t broadcast_offset(const Shape& from, const Position& at) {
   return result;
 }
 
+/// Philox 4x32-10 (Salmon et al., 2011) on plain integers.
+inline std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter,
+                                      std::array<uint32_t, 2> key) {
+  for (int round = 0; round < 10; ++round) {
+    uint64_t first = uint64_t(0xD2511F53) * counter[0], second = uint64_t(0xCD9E8D57) * counter[2];
+    counter = {uint32_t(second >> 32) ^ counter[1] ^ key[0], uint32_t(second),
+               uint32_t(first >> 32) ^ counter[3] ^ key[1], uint32_t(first)};
+    key[0] += 0x9E3779B9;
+    key[1] += 0xBB67AE85;
+  }
+  return counter;
+}
+
 class Oracle {
  public:
   const Doubles& operator()(const Node* node) {
@@ -135,10 +149,20 @@ class Oracle {
       case OpFamily::reduction:
         return reduction(node);
       case OpFamily::random:
-        break;
+        return random(node);
     }
-    ADD_FAILURE() << "no meaning for " << name_of(node->op);
-    return Doubles(node->shape.numel());
+    return {};
+  }
+
+  Doubles random(const Node* node) {
+    uint64_t seed = uint64_t(int64_t((*this)(node->inputs[0])[0])),
+             draw = uint64_t((*this)(node->inputs[1])[0]);
+    return fill(node, [&](const Position& at) {
+      uint64_t place = uint64_t(offset(node->shape, at));
+      std::array<uint32_t, 4> counter = {uint32_t(place), uint32_t(place >> 32), uint32_t(draw),
+                                         uint32_t(draw >> 32)};
+      return double(philox(counter, {uint32_t(seed), uint32_t(seed >> 32)})[node->attributes[0]]);
+    });
   }
 
   Doubles source(const Node* node) {
