@@ -1,5 +1,7 @@
 // Elementwise composites: helpers and activations.
 #include <encore/lazy/composite.h>
+#include <encore/lazy/random.h>
+#include <encore/lazy/refuse.h>
 
 #include <numbers>
 
@@ -106,6 +108,17 @@ Tensor softplus(const Arg& x, const Arg& beta) {
 Tensor log_sigmoid(const Arg& x) {
   Scope scope("log_sigmoid", x.location());
   return -stable_softplus(-x);
+}
+
+Tensor dropout(const Arg& x, double p, bool training) {
+  Scope scope("dropout", x.location());
+  if (!(p >= 0 && p <= 1))
+    refuse(Tensor::At{}, "a probability lies in [0, 1]", "dropout: p = {}", p);
+  Tensor value = value_of(x);
+  if (!training) return value;
+  Tensor keep = bernoulli(1 - p, value.shape(), {DType::boolean, value.device()});
+  // Scaled last: at p = 1 nothing is kept, and 0 * (1 / 0) would be NaN.
+  return where(keep, value, lit(0.0)) * (p < 1 ? 1 / (1 - p) : 0.0);
 }
 
 }  // namespace encore

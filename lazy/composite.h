@@ -50,6 +50,10 @@ Tensor softplus(const Arg& x, const Arg& beta);
 /// log(sigmoid(x)) without overflow.
 Tensor log_sigmoid(const Arg& x);
 
+/// Zeroes each element with probability `p` and scales the rest by 1 / (1 - p); returns x where not
+/// training. Every call and every replay draws a new mask. Srivastava et al. 2014.
+Tensor dropout(const Arg& x, double p = 0.5, bool training = true);
+
 // Softmax; a row that is all -inf, or holds +inf or NaN, gives NaN
 
 /// exp(x) / sum(exp(x)) along an axis.

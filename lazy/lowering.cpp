@@ -1,4 +1,5 @@
 #include <encore/lazy/lowering.h>
+#include <encore/lazy/math_expansion.h>
 
 #include <cmath>
 #include <limits>
@@ -114,8 +115,8 @@ Value lower_relu(Builder& to, Value a) {
 }
 
 Value lower_sigmoid(Builder& to, Value a) {
-  Value one = to.like(a, 1.0);
-  return to.div(one, to.add(one, math::exp(to, to.neg(a))));
+  Value one = to.like(a, 1.0), small = math::exp(to, to.neg(to.abs(a)));
+  return to.div(to.select(negative(to, a), small, one), to.add(one, small));
 }
 
 double floor_remainder(double a, double b) {

@@ -4,30 +4,6 @@
 
 namespace encore {
 
-namespace math {
-#define ENCORE_MATH(name) Value name(Builder& to, Value a);
-ENCORE_MATH(exp)
-ENCORE_MATH(expm1)
-ENCORE_MATH(log)
-ENCORE_MATH(log1p)
-ENCORE_MATH(log2)
-ENCORE_MATH(cbrt)
-ENCORE_MATH(rsqrt)
-ENCORE_MATH(sin)
-ENCORE_MATH(cos)
-ENCORE_MATH(tan)
-ENCORE_MATH(asin)
-ENCORE_MATH(acos)
-ENCORE_MATH(atan)
-ENCORE_MATH(sinh)
-ENCORE_MATH(cosh)
-ENCORE_MATH(tanh)
-ENCORE_MATH(erf)
-#undef ENCORE_MATH
-Value atan2(Builder& to, Value y, Value x);
-Value pow(Builder& to, Value a, Value b);
-}  // namespace math
-
 /// Towards -inf. Floating: floor of the exact quotient, as Python's `//`; x / 0 as IEEE division.
 /// Integers: b = 0 gives 0, MIN / -1 wraps.
 Value lower_floor_divide(Builder& to, Value a, Value b);
@@ -46,6 +22,7 @@ Value lower_isfinite(Builder& to, Value a);
 Value lower_shift(Builder& to, Opcode op, Value a, Value count);
 /// a <= 0 gives 0, so NaN stays.
 Value lower_relu(Builder& to, Value a);
+/// By exp(-|a|), which never overflows.
 Value lower_sigmoid(Builder& to, Value a);
 
 // References: the same functions on C++ numbers.

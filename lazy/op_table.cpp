@@ -6,6 +6,7 @@
 #include <encore/lazy/elementwise.h>
 #include <encore/lazy/families.h>
 #include <encore/lazy/lowering.h>
+#include <encore/lazy/math_expansion.h>
 #include <encore/lazy/op.h>
 
 namespace encore {

@@ -1,4 +1,4 @@
-// The table "Accuracy" of docs/semantics.md: how far an op's result may be from the exact one.
+// The tables of docs/semantics.md on accuracy: how far an op's result may be from the exact one.
 #pragma once
 #include <encore/lazy/dtype.h>
 
@@ -16,34 +16,40 @@ namespace encore {
 
 struct UlpBound {
   double f32 = 0, f64 = 0;
+  double largest = std::numeric_limits<double>::infinity();  // holds for smaller arguments
 };
 
-/// Bounds by op name; an op without a row is exactly rounded.
+/// Bounds by op name, from the rows `| name | dtype | ulp | range |`; an op without a row is
+/// exactly rounded.
 inline const std::map<std::string, UlpBound>& accuracy_table() {
   static const auto table = [] {
     std::map<std::string, UlpBound> bounds;
     std::ifstream file(ENCORE_SOURCE_DIR "/docs/semantics.md");
     std::string line;
-    bool inside = false;
     while (std::getline(file, line)) {
-      if (line.starts_with("## ")) inside = line == "## Accuracy";
-      if (!inside || !line.starts_with("| `")) continue;
+      if (!line.starts_with("| `")) continue;
       for (char& c : line)
-        if (c == '|' || c == '`' || c == ',') c = ' ';
+        if (c == '|' || c == '`') c = ' ';
       std::istringstream words(line);
-      std::vector<std::string> cells{std::istream_iterator<std::string>(words), {}};
-      UlpBound bound{std::stod(cells[cells.size() - 2]), std::stod(cells.back())};
-      for (size_t i = 0; i + 2 < cells.size(); ++i) bounds[cells[i]] = bound;
+      std::string name, dtype;
+      double ulp;
+      if (!(words >> name >> dtype >> ulp) || (dtype != "f32" && dtype != "f64")) continue;
+      (dtype == "f32" ? bounds[name].f32 : bounds[name].f64) = ulp;
+      if (size_t power = line.find("< 2^"); power != std::string::npos)
+        bounds[name].largest = std::ldexp(1.0, std::stoi(line.substr(power + 4)));
     }
     return bounds;
   }();
   return table;
 }
 
-inline double ulp_bound(std::string_view op, DType dtype) {
+/// The bound at an argument; infinite beyond the documented range.
+inline double ulp_bound(std::string_view op, DType dtype, double argument) {
   auto found = accuracy_table().find(std::string(op));
   if (found == accuracy_table().end()) return 0;
-  return dtype == DType::f64 ? found->second.f64 : found->second.f32;
+  if (std::abs(argument) >= found->second.largest) return std::numeric_limits<double>::infinity();
+  // The references are libm's doubles, which are off by up to one unit themselves.
+  return dtype == DType::f64 ? found->second.f64 + 1 : found->second.f32;
 }
 
 /// Distance in units of the last place of T at `wanted`; NaN to NaN is 0, and infinity is one unit

@@ -354,7 +354,8 @@ inline void expect_gradients(const Function& f, const std::vector<Tensor>& input
   std::vector<Target> targets;
   for (const Tensor& input : inputs) variables.push_back(variable(input));
   for (const Tensor& input : variables) targets.emplace_back(input);
-  std::vector<Tensor> gradients = grad(loss_of(variables), targets, {.allow_unused = true});
+  std::vector<Tensor> gradients =
+      grad(loss_of(variables), targets, {.retain_graph = true, .allow_unused = true});
   for (size_t i = 0; i < inputs.size(); ++i) {
     ASSERT_EQ(gradients[i].shape(), inputs[i].shape());
     Doubles found = values(gradients[i]), start = values(inputs[i]);

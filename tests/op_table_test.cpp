@@ -143,7 +143,7 @@ void check_floating(const OpInfo& row, double a, double b) {
     return;
   }
   T got = decode<T>(bits);
-  double bound = ulp_bound(row.name, dtype);
+  double bound = ulp_bound(row.name, dtype, a);
   EXPECT_LE(ulps_between(got, wanted), bound)
       << row.name << '(' << x << ", " << y << ") as " << name_of(dtype) << ": " << got << ", not "
       << wanted;
