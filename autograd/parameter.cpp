@@ -3,7 +3,7 @@
 namespace encore {
 
 Tensor ParameterRef::tensor(std::source_location at) const {
-  if (!cell_ || !cell_->value.defined())
+  if (!defined())
     throw Error("an empty Parameter was used", current_location(at),
                 "default-constructed and moved-from parameters hold no value; assign one first");
   if (!gradient_enabled() || !is_floating(dtype())) return cell_->value;

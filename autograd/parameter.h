@@ -36,6 +36,7 @@ class ParameterRef {
   const std::string& name() const { return cell_->name; }
   void set_name(std::string name) const { cell_->name = std::move(name); }
 
+  bool defined() const { return cell_ && cell_->value.defined(); }
   const Shape& shape() const { return value().shape(); }
   int64_t numel() const { return value().numel(); }
   DType dtype() const { return value().dtype(); }

@@ -37,7 +37,7 @@ class DeepVisitor : public MemberVisitor {
       : on_parameter_(on_parameter), on_buffer_(on_buffer), on_module_(on_module) {}
 
   void parameter(const std::string& name, Parameter& parameter) override {
-    if (parameter.cell() && parameter.value().defined()) on_parameter_(prefix_ + name, parameter);
+    if (parameter.defined()) on_parameter_(prefix_ + name, parameter);
   }
   void buffer(const std::string& name, Tensor& buffer) override {
     if (buffer.defined()) on_buffer_(prefix_ + name, buffer);

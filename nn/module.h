@@ -120,7 +120,7 @@ std::vector<std::string> split_names(const char* names);
 template <class... Members>
 void visit_all(MemberVisitor& visitor, const char* text, Members&... members) {
   std::vector<std::string> names = split_names(text);
-  size_t i = 0;
+  [[maybe_unused]] size_t i = 0;
   (visit_member(visitor, names[i++], members), ...);
 }
 

@@ -151,6 +151,26 @@ TEST(Interpreter, RowSumsGoByLanesAndHalves) {
   check_sum_over_two_inner_axes<double>(f64);
 }
 
+// max gives the second of two equals, so the sign of zero tells which lane was asked first.
+TEST(Interpreter, WhatComesLaterIsTheSecondOperand) {
+  for (auto [distance, last] : {std::pair{16, 0.0f}, {16, -0.0f}, {32, 0.0f}, {32, -0.0f}}) {
+    KernelMaker make;
+    make.axis(Role::inner, make.free(distance + 1));
+    uint32_t in = make.access(make.argument(f32, Use::read), {make.fixed(1)});
+    uint32_t out = make.access(make.argument(f32, Use::write), {});
+    uint32_t highest = make.accumulate(Reduce::max, make.load(f32, in));
+    make.stage(StageKind::sweep);
+    make.store(make.reduced(highest), out);
+    make.stage(StageKind::row);
+    std::vector<float> x(distance + 1, -1.0f), result(1);
+    x.front() = -last;
+    x.back() = last;
+    run(make.kernel, Memory().add(x).add(result));
+    EXPECT_EQ(result[0], 0.0f);
+    EXPECT_EQ(std::signbit(result[0]), std::signbit(last));
+  }
+}
+
 TEST(Interpreter, SoftmaxTakesThreeSweeps) {
   constexpr int64_t rows = 4, columns = 37;
   KernelMaker make;

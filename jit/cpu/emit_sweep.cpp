@@ -1,0 +1,358 @@
+// Sweeps: a vector loop along the last inner axis, then a masked tail.
+//
+// The lanes of row accumulators live in stack memory, in order; the main loop, whose rounds cover
+// all lanes a whole number of times, keeps them in registers.
+#include <encore/core/error.h>
+#include <encore/jit/cpu/emitter.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace encore::jit {
+
+using llvm::Value;
+
+namespace {
+
+bool is_extreme_index(Reduce reduce) {
+  return reduce == Reduce::argmax || reduce == Reduce::argmin;
+}
+
+constexpr int64_t no_index = std::numeric_limits<int64_t>::max();
+
+bool is_constant_false(Value* condition) {
+  auto* constant = llvm::dyn_cast<llvm::ConstantInt>(condition);
+  return constant && constant->isZero();
+}
+
+}  // namespace
+
+/// As many lanes as the widest type that is loaded, stored, or computed with other than as an
+/// index has in a register.
+int Emitter::choose_lanes(uint32_t begin, uint32_t end, const Stage* stage) const {
+  if (vector_axis_ == none || fixed_or(kernel_, kernel_.axes[vector_axis_].extent, 2) == 1)
+    return 1;
+  size_t widest = 1;
+  int most = vector_bytes(isa_);
+  for (uint32_t id = begin; id < end; ++id) {
+    const Instruction& instruction = kernel_.instructions[id];
+    bool memory = instruction.op == Opcode::load || instruction.op == Opcode::store ||
+                  instruction.op == Opcode::store_add;
+    if (memory) {
+      DType dtype = kernel_.arguments[kernel_.accesses[instruction.aux].argument].dtype;
+      widest = std::max(widest, size_of(dtype));
+    }
+    if (memory || instruction.dtype != DType::i64)
+      widest = std::max(widest, size_of(instruction.dtype));
+  }
+  for (uint32_t i = stage ? stage->first_accumulator : 0; i < (stage ? stage->last_accumulator : 0);
+       ++i) {
+    DType dtype = kernel_.instructions[kernel_.accumulators[i].value].dtype;
+    widest = std::max(widest, size_of(dtype));
+    if (!kernel_.accumulators[i].column) most = std::min(most, int(lane_count(dtype)));
+  }
+  return std::min(most, vector_bytes(isa_) / int(widest));
+}
+
+int Emitter::unroll_of(const Stage& stage) const {
+  int lanes = 0;
+  for (const RowTotal& total : row_totals_) lanes = std::max(lanes, total.lanes);
+  if (lanes) return lanes / vector_lanes_;
+  return stage.end - stage.begin <= 24 ? 2 : 1;
+}
+
+void Emitter::emit_sweep(const Stage& stage) {
+  vector_axis_ = last_axis(kernel_, Role::inner);
+  varying_ = vector_axis_ == none ? std::vector<bool>(values_.size(), true)
+                                  : varying_along(kernel_, vector_axis_);
+  vector_lanes_ = choose_lanes(stage.begin, stage.end, &stage);
+  row_totals_.clear();
+  for (uint32_t i = stage.first_accumulator; i < stage.last_accumulator; ++i)
+    if (!kernel_.accumulators[i].column) reserve_row_total(i);
+  for_each_run(
+      Role::inner, bounds_.inner_begin, bounds_.inner_end,
+      [&](Value* begin, Value* end, Value* number) { emit_run(stage, begin, end, number); });
+  lanes_ = Lanes{};
+  for (const RowTotal& total : row_totals_) reduced_[total.accumulator] = finish_row_total(total);
+  vector_axis_ = none;
+}
+
+/// Takes memory for the lanes of a row accumulator and sets them to the identity.
+void Emitter::reserve_row_total(uint32_t index) {
+  const Accumulator& accumulator = kernel_.accumulators[index];
+  DType dtype = kernel_.instructions[accumulator.value].dtype;
+  int lanes = int(lane_count(dtype));
+  auto count = llvm::ElementCount::getFixed(unsigned(lanes));
+  RowTotal total{index, dtype, lanes, reserve(math_.memory_type(dtype, lanes), 1, "lanes"),
+                 nullptr};
+  llvm::Constant* bits =
+      ir_.getIntN(unsigned(8 * size_of(dtype)), identity_bits(accumulator.reduce, dtype));
+  llvm::Constant* identity = llvm::ConstantExpr::getBitCast(bits, math_.memory_type(dtype));
+  ir_.CreateStore(llvm::ConstantVector::getSplat(count, identity), total.values);
+  if (is_extreme_index(accumulator.reduce)) {
+    llvm::Type* indices = math_.memory_type(DType::i64, lanes);
+    total.indices = reserve(indices, 1, "indices");
+    ir_.CreateStore(llvm::ConstantInt::get(indices, no_index), total.indices);
+  }
+  row_totals_.push_back(total);
+}
+
+/// What does not vary along the vector axis, and the addresses of what does.
+void Emitter::emit_hoisted(uint32_t begin, uint32_t end) {
+  lanes_ = Lanes{};
+  for (ValueId id = begin; id < end; ++id) {
+    const Instruction& instruction = kernel_.instructions[id];
+    if (!varying_[id]) {
+      values_[id] = emit_instruction(id);
+      continue;
+    }
+    bool memory = instruction.op == Opcode::load || instruction.op == Opcode::store ||
+                  instruction.op == Opcode::store_add;
+    if (memory) pointers_[id] = base_pointer(kernel_.accesses[instruction.aux]);
+  }
+  if (vector_lanes_ == 1) return;
+  auto splat = [&](ValueId id) {
+    if (id == none || varying_[id] || splats_[id] || !values_[id]) return;
+    splats_[id] = ir_.CreateVectorSplat(unsigned(vector_lanes_), values_[id]);
+  };
+  for (ValueId id = begin; id < end; ++id) {
+    if (!varying_[id]) continue;
+    for (ValueId used : kernel_.instructions[id].operands) splat(used);
+  }
+}
+
+void Emitter::emit_run(const Stage& stage, Value* begin, Value* end, Value* number) {
+  run_number_ = number;
+  if (vector_axis_ == none || vector_lanes_ == 1) {
+    // One point along the last axis: no loop, only a test that it is wanted.
+    guarded(ir_.CreateICmpSLT(begin, end), [&] {
+      emit_hoisted(stage.begin, stage.end);
+      emit_vector(stage, Lanes{1, begin, nullptr});
+    });
+  } else {
+    guarded(ir_.CreateICmpSLT(begin, end), [&] {
+      emit_hoisted(stage.begin, stage.end);
+      int64_t step = int64_t(vector_lanes_) * unroll_of(stage);
+      Value* whole = ir_.CreateAnd(ir_.CreateSub(end, begin), index_constant(-step));
+      Value* main_end = ir_.CreateAdd(begin, whole);
+      emit_main_loops(stage, begin, main_end);
+      uint32_t axis = vector_axis_;
+      int64_t length = fixed_or(kernel_, kernel_.axes[axis].extent, -1);
+      bool whole_rounds = length >= 0 && length % step == 0 && aligned_runs_;
+      if (!whole_rounds) emit_tail(stage, main_end, end);
+    });
+  }
+  std::fill(splats_.begin(), splats_.end(), nullptr);
+  std::fill(pointers_.begin(), pointers_.end(), nullptr);
+  lanes_ = Lanes{};
+}
+
+void Emitter::emit_main_loops(const Stage& stage, Value* begin, Value* end) {
+  if (!bounds_.streaming || !traits_.streams) return emit_main_loop(stage, begin, end, false);
+  Value* may = bounds_.streaming;
+  for (ValueId id = stage.begin; id < stage.end; ++id) {
+    const Instruction& instruction = kernel_.instructions[id];
+    if (instruction.op != Opcode::store) continue;
+    const Argument& argument = kernel_.arguments[kernel_.accesses[instruction.aux].argument];
+    int64_t bytes = int64_t(size_of(argument.dtype));
+    Value* address = ir_.CreatePtrToInt(
+        ir_.CreateGEP(math_.memory_type(argument.dtype), pointers_[id], begin), ir_.getInt64Ty());
+    Value* offset = ir_.CreateAnd(address, index_constant(bytes * vector_lanes_ - 1));
+    may = ir_.CreateAnd(may, ir_.CreateICmpEQ(offset, index_constant(0)));
+  }
+  Value* streamed_end = ir_.CreateSelect(may, end, begin);
+  Value* cached_end = ir_.CreateSelect(may, begin, end);
+  emit_main_loop(stage, begin, streamed_end, true);
+  emit_main_loop(stage, begin, cached_end, false);
+}
+
+/// Whole rounds of vectors, no masks. Row accumulators are in registers.
+void Emitter::emit_main_loop(const Stage& stage, Value* begin, Value* end, bool streaming) {
+  if (is_constant_false(ir_.CreateICmpSLT(begin, end))) return;
+  streaming_ = streaming;
+  int unroll = unroll_of(stage);
+  std::vector<std::vector<Partial>> registers;  // of each total, its vectors
+  for (const RowTotal& total : row_totals_) {
+    registers.emplace_back();
+    for (int lane = 0; lane < total.lanes; lane += vector_lanes_)
+      registers.back().push_back(load_partial(total, index_constant(lane)));
+  }
+  llvm::BasicBlock *before = ir_.GetInsertBlock(), *latch = nullptr;
+  struct Carried {
+    Value** value;
+    Value* initial;
+    llvm::PHINode* phi;
+  };
+  std::vector<Carried> carried;
+  for (auto& vectors : registers)
+    for (Partial& partial : vectors)
+      for (Value** value : {&partial.value, &partial.index})
+        if (*value) carried.push_back({value, *value, nullptr});
+  loop(begin, end, int64_t(vector_lanes_) * unroll, [&](Value* i) {
+    for (Carried& each : carried) {
+      each.phi = ir_.CreatePHI(each.initial->getType(), 2);
+      each.phi->addIncoming(each.initial, before);
+      *each.value = each.phi;
+    }
+    for (int vector = 0; vector < unroll; ++vector) {
+      Value* first = vector ? ir_.CreateNSWAdd(i, index_constant(vector * vector_lanes_)) : i;
+      std::vector<Partial*> partials;
+      for (auto& vectors : registers) partials.push_back(&vectors[size_t(vector) % vectors.size()]);
+      emit_body(stage, Lanes{vector_lanes_, first, nullptr}, partials);
+    }
+    latch = ir_.GetInsertBlock();
+    for (Carried& each : carried) each.phi->addIncoming(*each.value, latch);
+  });
+  for (Carried& each : carried) {
+    llvm::PHINode* phi = ir_.CreatePHI(each.initial->getType(), 2);
+    phi->addIncoming(each.initial, before);
+    phi->addIncoming(*each.value, latch);
+    *each.value = phi;
+  }
+  for (size_t i = 0; i < row_totals_.size(); ++i)
+    for (size_t vector = 0; vector < registers[i].size(); ++vector)
+      store_partial(row_totals_[i], index_constant(int64_t(vector) * vector_lanes_),
+                    registers[i][vector]);
+  streaming_ = false;
+}
+
+/// One evaluation with the row accumulators in memory.
+void Emitter::emit_vector(const Stage& stage, const Lanes& lanes) {
+  std::vector<Partial> partials;
+  std::vector<Partial*> pointers;
+  auto lane = [&](const RowTotal& total) {
+    return ir_.CreateAnd(lanes.first, index_constant(total.lanes - 1));
+  };
+  for (const RowTotal& total : row_totals_) partials.push_back(load_partial(total, lane(total)));
+  for (Partial& partial : partials) pointers.push_back(&partial);
+  emit_body(stage, lanes, pointers);
+  for (size_t i = 0; i < partials.size(); ++i)
+    store_partial(row_totals_[i], lane(row_totals_[i]), partials[i]);
+}
+
+/// What is left at the end of a run, vector by vector, with masks.
+void Emitter::emit_tail(const Stage& stage, Value* begin, Value* end) {
+  auto vector = [&](Value* first) {
+    emit_vector(stage, Lanes{vector_lanes_, first, tail_mask(ir_.CreateSub(end, first))});
+  };
+  auto* count = llvm::dyn_cast<llvm::ConstantInt>(ir_.CreateSub(end, begin));
+  if (count && count->isZero()) return;
+  if (count && count->getSExtValue() <= vector_lanes_) return vector(begin);
+  loop(begin, end, vector_lanes_, vector);
+}
+
+/// Lanes below `remaining`, which may be more than there are.
+Value* Emitter::tail_mask(Value* remaining) {
+  auto* type = vector_lanes_ <= 16 ? ir_.getInt32Ty() : ir_.getInt8Ty();
+  Value* most = index_constant(vector_lanes_);
+  Value* count = ir_.CreateSelect(ir_.CreateICmpSLT(remaining, most), remaining, most);
+  lanes_.count = vector_lanes_;
+  return ir_.CreateICmpULT(lane_numbers(type), ir_.CreateVectorSplat(unsigned(vector_lanes_),
+                                                                     ir_.CreateTrunc(count, type)));
+}
+
+void Emitter::emit_body(const Stage& stage, const Lanes& lanes,
+                        const std::vector<Partial*>& partials) {
+  lanes_ = lanes;
+  for (ValueId id = stage.begin; id < stage.end; ++id)
+    if (varying_[id]) values_[id] = emit_instruction(id);
+  for (size_t i = 0; i < row_totals_.size(); ++i) feed_row_total(row_totals_[i], *partials[i]);
+  for (uint32_t i = stage.first_accumulator; i < stage.last_accumulator; ++i)
+    if (kernel_.accumulators[i].column) feed_column_total(i);
+}
+
+Emitter::Partial Emitter::load_partial(const RowTotal& total, Value* lane) {
+  Partial partial;
+  Value* stored =
+      ir_.CreateAlignedLoad(math_.memory_type(total.dtype, vector_lanes_),
+                            ir_.CreateGEP(math_.memory_type(total.dtype), total.values, lane),
+                            llvm::Align(size_of(total.dtype)));
+  partial.value = math_.from_memory(stored, total.dtype);
+  if (total.indices)
+    partial.index =
+        ir_.CreateAlignedLoad(math_.memory_type(DType::i64, vector_lanes_),
+                              ir_.CreateGEP(ir_.getInt64Ty(), total.indices, lane), llvm::Align(8));
+  return partial;
+}
+
+void Emitter::store_partial(const RowTotal& total, Value* lane, const Partial& partial) {
+  ir_.CreateAlignedStore(math_.to_memory(partial.value, total.dtype),
+                         ir_.CreateGEP(math_.memory_type(total.dtype), total.values, lane),
+                         llvm::Align(size_of(total.dtype)));
+  if (total.indices)
+    ir_.CreateAlignedStore(partial.index, ir_.CreateGEP(ir_.getInt64Ty(), total.indices, lane),
+                           llvm::Align(8));
+}
+
+/// Where the lane is inside the run and the predicate holds; null: everywhere.
+Value* Emitter::wanted_lanes(ValueId predicate) {
+  if (predicate == none) return lanes_.mask;
+  Value* wanted = operand(predicate);
+  return lanes_.mask ? ir_.CreateAnd(lanes_.mask, wanted) : wanted;
+}
+
+void Emitter::feed_row_total(const RowTotal& total, Partial& partial) {
+  const Accumulator& accumulator = kernel_.accumulators[total.accumulator];
+  Value* wanted = wanted_lanes(accumulator.predicate);
+  Value* value = operand(accumulator.value);
+  if (!total.indices) {
+    Value* sum = math_.combine(accumulator.reduce, total.dtype, partial.value, value);
+    partial.value = wanted ? ir_.CreateSelect(wanted, sum, partial.value) : sum;
+    return;
+  }
+  Value* index = ir_.CreateAdd(run_number_, lanes_.first);
+  if (lanes_.count > 1)
+    index = ir_.CreateAdd(ir_.CreateVectorSplat(unsigned(lanes_.count), index),
+                          lane_numbers(ir_.getInt64Ty()));
+  Value* take =
+      math_.beats(accumulator.reduce, total.dtype, partial.value, partial.index, value, index);
+  if (wanted) take = ir_.CreateAnd(take, wanted);
+  partial.value = ir_.CreateSelect(take, value, partial.value);
+  partial.index = ir_.CreateSelect(take, index, partial.index);
+}
+
+/// Adds to the totals of the inner points that the lanes stand for.
+void Emitter::feed_column_total(uint32_t index) {
+  const Accumulator& accumulator = kernel_.accumulators[index];
+  Value* point = ir_.CreateSub(ir_.CreateAdd(run_number_, lanes_.first), bounds_.inner_begin);
+  Value* pointer = ir_.CreateGEP(math_.memory_type(accumulator.dtype), totals_of(index), point);
+  llvm::Type* type = math_.memory_type(accumulator.dtype, lanes_.count);
+  Value* value = operand(accumulator.value);
+  Value* mask = lanes_.mask;
+  Value* old = math_.from_memory(load_from(pointer, type, mask), accumulator.dtype);
+  Value* total = math_.combine(accumulator.reduce, accumulator.dtype, old, value);
+  if (accumulator.predicate != none)
+    total = ir_.CreateSelect(operand(accumulator.predicate), total, old);
+  store_to(pointer, math_.to_memory(total, accumulator.dtype), mask);
+}
+
+/// Lane j takes in lane j + h for h = lanes / 2 … 1.
+Value* Emitter::finish_row_total(const RowTotal& total) {
+  Reduce reduce = kernel_.accumulators[total.accumulator].reduce;
+  int saved = std::exchange(vector_lanes_, total.lanes);
+  Partial all = load_partial(total, index_constant(0));
+  vector_lanes_ = saved;
+  auto half = [&](Value* lanes, int begin, int count) -> Value* {
+    if (count == 1) return ir_.CreateExtractElement(lanes, uint64_t(begin));
+    std::vector<int> chosen;
+    for (int lane = begin; lane < begin + count; ++lane) chosen.push_back(lane);
+    return ir_.CreateShuffleVector(lanes, chosen);
+  };
+  for (int count = total.lanes / 2; count > 0; count /= 2) {
+    Value *low = half(all.value, 0, count), *high = half(all.value, count, count);
+    if (!all.index) {
+      all.value = math_.combine(reduce, total.dtype, low, high);
+      continue;
+    }
+    Value *low_index = half(all.index, 0, count), *high_index = half(all.index, count, count);
+    Value* take = math_.beats(reduce, total.dtype, low, low_index, high, high_index);
+    all.value = ir_.CreateSelect(take, high, low);
+    all.index = ir_.CreateSelect(take, high_index, low_index);
+  }
+  if (!all.index) return all.value;
+  Value* empty = ir_.CreateICmpEQ(all.index, index_constant(no_index));
+  return ir_.CreateSelect(empty, index_constant(0), all.index);
+}
+
+}  // namespace encore::jit

@@ -1,0 +1,117 @@
+#include <encore/core/error.h>
+#include <encore/jit/cpu/orc.h>
+#include <fmt/format.h>
+#include <llvm/ExecutionEngine/Orc/Core.h>
+#include <llvm/ExecutionEngine/Orc/ExecutorProcessControl.h>
+#include <llvm/ExecutionEngine/Orc/MapperJITLinkMemoryManager.h>
+#include <llvm/ExecutionEngine/Orc/MemoryMapper.h>
+#include <llvm/ExecutionEngine/Orc/ObjectLinkingLayer.h>
+#include <llvm/Support/MemoryBuffer.h>
+
+#include <atomic>
+#include <cmath>
+#include <cstring>
+
+namespace encore::jit {
+namespace {
+
+using namespace llvm::orc;
+
+/// Address space taken from the system at once; objects share it.
+constexpr size_t slab_bytes = 4 << 20;
+
+template <class T>
+T need(llvm::Expected<T> value) {
+  if (!value)
+    throw Error("generated code cannot be loaded: " + llvm::toString(value.takeError()), {});
+  return std::move(*value);
+}
+
+void need(llvm::Error error) {
+  if (error)
+    throw Error("generated code cannot be loaded: " + llvm::toString(std::move(error)), {});
+}
+
+class Session {
+ public:
+  Session()
+      : session_(need(SelfExecutorProcessControl::Create())),
+        layer_(
+            session_,
+            need(MapperJITLinkMemoryManager::CreateWithMapper<InProcessMemoryMapper>(slab_bytes))),
+        runtime_(session_.createBareJITDylib("runtime")) {
+    define_runtime();
+  }
+
+  JITDylib& add(std::span<const std::byte> object) {
+    std::string name = fmt::format("kernel{}", count_.fetch_add(1));
+    JITDylib& library = session_.createBareJITDylib(name);
+    library.addToLinkOrder(runtime_);
+    llvm::StringRef text(reinterpret_cast<const char*>(object.data()), object.size());
+    try {
+      need(layer_.add(library, llvm::MemoryBuffer::getMemBufferCopy(text, name)));
+    } catch (...) {
+      remove(library);
+      throw;
+    }
+    return library;
+  }
+
+  void* find(JITDylib& library, std::string_view symbol) {
+    auto found = session_.lookup(makeJITDylibSearchOrder(&library),
+                                 session_.intern(llvm::StringRef(symbol.data(), symbol.size())));
+    if (!found) {
+      llvm::consumeError(found.takeError());
+      return nullptr;
+    }
+    return found->getAddress().toPtr<void*>();
+  }
+
+  void remove(JITDylib& library) { llvm::consumeError(session_.removeJITDylib(library)); }
+
+ private:
+  /// The only functions that generated code may call.
+  void define_runtime() {
+    SymbolMap symbols;
+    auto define = [&](const char* name, auto* function) {
+      symbols[session_.intern(name)] = {
+          ExecutorAddr::fromPtr(function),
+          llvm::JITSymbolFlags::Exported | llvm::JITSymbolFlags::Callable};
+    };
+    define("fmodf", static_cast<float (*)(float, float)>(std::fmod));
+    define("fmod", static_cast<double (*)(double, double)>(std::fmod));
+    define("memcpy", &std::memcpy);
+    define("memset", &std::memset);
+    define("memmove", &std::memmove);
+    need(runtime_.define(absoluteSymbols(std::move(symbols))));
+  }
+
+  ExecutionSession session_;
+  ObjectLinkingLayer layer_;
+  JITDylib& runtime_;
+  std::atomic<uint64_t> count_{0};
+};
+
+/// Leaked on purpose: code may run until the process is gone.
+Session& session() {
+  static Session& instance = *new Session;
+  return instance;
+}
+
+class Library : public LoadedCode {
+ public:
+  explicit Library(JITDylib& library) : library_(library) {}
+  ~Library() override { session().remove(library_); }
+  void* find(std::string_view symbol) const override { return session().find(library_, symbol); }
+
+ private:
+  JITDylib& library_;
+};
+
+}  // namespace
+
+std::unique_ptr<LoadedCode> load_object(std::span<const std::byte> object) {
+  return std::make_unique<Library>(session().add(object));
+}
+
+}  // namespace encore::jit

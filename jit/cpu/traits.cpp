@@ -1,0 +1,102 @@
+#include <encore/jit/cpu/range.h>
+#include <encore/jit/cpu/traits.h>
+
+#include <algorithm>
+
+namespace encore::jit {
+namespace {
+
+/// The product of the inner extents if all are fixed, otherwise -1.
+int64_t fixed_inner_points(const Kernel& kernel) {
+  int64_t product = 1;
+  for (const Axis& axis : kernel.axes) {
+    if (axis.role != Role::inner) continue;
+    if (!kernel.sizes[axis.extent].fixed) return -1;
+    product *= kernel.sizes[axis.extent].value;
+  }
+  return product;
+}
+
+bool varies_over_inner(const Kernel& kernel, ValueId value) {
+  if (value == none) return false;
+  for (uint32_t axis = 0; axis < kernel.axes.size(); ++axis)
+    if (kernel.axes[axis].role == Role::inner && varying_along(kernel, axis)[value]) return true;
+  return false;
+}
+
+/// Two inner points may add to the same element.
+bool adds_may_collide(const Kernel& kernel) {
+  return std::any_of(kernel.instructions.begin(), kernel.instructions.end(),
+                     [&](const Instruction& instruction) {
+                       return instruction.op == Opcode::store_add &&
+                              varies_over_inner(kernel, kernel.accesses[instruction.aux].offset);
+                     });
+}
+
+bool only_streams(const Kernel& kernel) {
+  if (!kernel.accumulators.empty() || kernel.contraction) return false;
+  uint32_t axis = last_axis(kernel, Role::inner);
+  if (axis == none) return false;
+  bool stores = false;
+  for (const Instruction& instruction : kernel.instructions) {
+    if (instruction.op == Opcode::store_add) return false;
+    if (instruction.op != Opcode::store) continue;
+    const Access& access = kernel.accesses[instruction.aux];
+    if (access.predicate != none || access.offset != none) return false;
+    if (fixed_or(kernel, stride_along(kernel, access, axis), 0) != 1) return false;
+    stores = true;
+  }
+  return stores;
+}
+
+}  // namespace
+
+uint32_t last_axis(const Kernel& kernel, Role role) {
+  for (size_t axis = kernel.axes.size(); axis-- > 0;)
+    if (kernel.axes[axis].role == role) return uint32_t(axis);
+  return none;
+}
+
+int64_t fixed_or(const Kernel& kernel, SizeId size, int64_t otherwise) {
+  return size != none && kernel.sizes[size].fixed ? kernel.sizes[size].value : otherwise;
+}
+
+SizeId stride_along(const Kernel& kernel, const Access& access, uint32_t axis) {
+  SizeId stride = axis < access.strides.size() ? access.strides[axis] : none;
+  return fixed_or(kernel, stride, 1) == 0 ? none : stride;
+}
+
+std::vector<bool> varying_along(const Kernel& kernel, uint32_t axis) {
+  std::vector<bool> varying(kernel.instructions.size(), false);
+  auto varies = [&](ValueId value) { return value != none && varying[value]; };
+  for (size_t i = 0; i < varying.size(); ++i) {
+    const Instruction& instruction = kernel.instructions[i];
+    bool result =
+        std::any_of(std::begin(instruction.operands), std::end(instruction.operands), varies);
+    if (instruction.op == Opcode::index) result = instruction.aux == axis;
+    if (instruction.op == Opcode::product) result = true;
+    if (instruction.op == Opcode::store || instruction.op == Opcode::store_add) result = true;
+    if (instruction.op == Opcode::load) {
+      const Access& access = kernel.accesses[instruction.aux];
+      result = stride_along(kernel, access, axis) != none || varies(access.offset) ||
+               varies(access.predicate);
+    }
+    varying[i] = result;
+  }
+  return varying;
+}
+
+Traits traits_of(const Kernel& kernel) {
+  Traits traits;
+  for (const Accumulator& accumulator : kernel.accumulators)
+    (accumulator.column ? traits.column_accumulators : traits.row_accumulators) = true;
+  for (const Instruction& instruction : kernel.instructions)
+    if (instruction.op == Opcode::store_add) traits.serial_rows = true;
+  int64_t points = fixed_inner_points(kernel);
+  traits.splits_inner = !traits.row_accumulators && !adds_may_collide(kernel) &&
+                        (points < 0 || points >= 4 * inner_granule);
+  traits.streams = only_streams(kernel);
+  return traits;
+}
+
+}  // namespace encore::jit

@@ -1,0 +1,30 @@
+// What a kernel's structure allows: read by the code generator and by the launcher, which must
+// agree.
+#pragma once
+#include <encore/jit/kernel.h>
+
+namespace encore::jit {
+
+struct Traits {
+  bool row_accumulators = false;
+  bool column_accumulators = false;
+  bool serial_rows = false;   // store_add: rows in ascending order, on one thread
+  bool splits_inner = false;  // a call may cover a part of the inner points
+  bool streams = false;       // only loads, arithmetic and contiguous stores
+};
+
+Traits traits_of(const Kernel& kernel);
+
+/// The last axis of a role, or `none`.
+uint32_t last_axis(const Kernel& kernel, Role role);
+
+/// For each instruction: does its value differ along `axis`? Stores count as differing.
+std::vector<bool> varying_along(const Kernel& kernel, uint32_t axis);
+
+/// The stride of an access along an axis: `none` where it is missing or fixed 0.
+SizeId stride_along(const Kernel& kernel, const Access& access, uint32_t axis);
+
+/// The value of a size if it is part of the kernel's text, otherwise `otherwise`.
+int64_t fixed_or(const Kernel& kernel, SizeId size, int64_t otherwise);
+
+}  // namespace encore::jit
