@@ -46,6 +46,10 @@ struct Node {
   const char* scope = nullptr;    // innermost name scope, a string that lives for ever
   PendingList* pending = nullptr;
   uint32_t pending_position = 0;
+  // Scratch of the evaluating thread, under the runtime's lock.
+  uint32_t trace_position = 0;    // place in the trace being captured
+  uint32_t trace_users = 0;       // users inside that trace
+  uint64_t trace_mark = 0;        // which capture the two above belong to
 
   uint32_t handles() const { return uint32_t(references.load(std::memory_order_acquire)); }
   uint32_t users() const { return uint32_t(references.load(std::memory_order_acquire) >> 32); }

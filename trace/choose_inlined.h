@@ -1,0 +1,15 @@
+// Which nodes get no memory and no cluster of their own.
+#pragma once
+#include <encore/trace/graph.h>
+
+namespace encore::trace {
+
+/// Inlined are movements that no output asks for, and, where fusing is on, cheap elementwise
+/// expressions of given nodes whose loads are no larger than their result (so that recomputing them
+/// in every user costs no more than loading them). Chains of inlined nodes are bounded.
+std::vector<bool> choose_inlined(const Graph& graph, bool fusing);
+
+/// Instructions that the op of a node lowers to.
+uint32_t instruction_count(const GraphNode& node);
+
+}  // namespace encore::trace
