@@ -30,7 +30,7 @@ uint32_t count_elementwise(OpId op, DType dtype) {
   if (is_new) {
     Counter counter;
     Value operand{0, compute_dtype(dtype)}, operands[3] = {operand, operand, operand};
-    info(op).lower(counter, operands);
+    info(op).lower(counter, {operands, 3});
     place->second = counter.count();
   }
   return place->second;

@@ -197,6 +197,7 @@ class Fuser {
     Cluster trial = draft.cluster;
     auto axes = align(id, c, paths, trial);
     if (!axes) return refuse(id, "its index space differs");
+    if (repeats(trial, *axes)) return refuse(id, "the kernel would repeat it");
     if (reduction_kind(id, trial, *axes) == Kind::refused) return refuse(id, "it reduces over other axes");
     if (trial.extents.size() != draft.cluster.extents.size() && !may_extend(draft.cluster)) return refuse(id, "its index space is larger");
     draft.cluster.extents = trial.extents;
@@ -205,9 +206,19 @@ class Fuser {
     return true;
   }
 
+  /// Whether a node that lies on these axes would be computed again and again along others: fine for
+  /// row values (nothing on the inner or last axes), wasteful for anything else.
+  static bool repeats(const Cluster& cluster, const AxisMap& axes) {
+    uint32_t mine = 0;
+    for (int8_t axis : axes) mine |= bit(axis);
+    uint32_t missing = ((1u << cluster.extents.size()) - 1) & ~mine & ~cluster.inner;
+    if (cluster.contraction != ~0u) return missing != 0;
+    return missing != 0 && (mine == 0 || mine > (missing & -missing));
+  }
+
   /// New (inner) axes may appear only while everything so far becomes a row value.
   static bool may_extend(const Cluster& cluster) {
-    return cluster.inner == 0 && cluster.rows == 0 && cluster.contraction == ~0u;
+    return cluster.inner == 0 && cluster.rows == 0 && cluster.contraction == ~0u && !cluster.extents.empty();
   }
 
   /// Axes for the dims of `id`'s domain in cluster `c`; may append axes to `cluster`.
@@ -350,8 +361,8 @@ class Fuser {
   }
 
   bool refuse(NodeId id, const char* reason) {
-    if (events::wanted())
-      events::report({EventKind::fusion_refusal, name_of(graph_.nodes[id].op), reason, id, graph_.nodes[id].location});
+    if (events::wanted(EventKind::fusion_refusal))
+      events::report({EventKind::fusion_refusal, reason, name_of(graph_.nodes[id].op), id, graph_.nodes[id].location});
     return false;
   }
 

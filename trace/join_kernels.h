@@ -1,0 +1,15 @@
+// Puts independent kernels of one structure side by side into one launch.
+//
+// An optimizer over a hundred parameters is a hundred kernels with one body: one joined launch with a
+// segment each, whatever their sizes. Kernels are compared by text with all sizes as arguments.
+#pragma once
+#include <vector>
+
+#include <encore/trace/lower.h>
+
+namespace encore::trace {
+
+/// Reorders `trace.kernels` and says for each which launch it belongs to (ascending, gapless).
+std::vector<uint32_t> join_kernels(LoweredTrace& trace, bool fusing);
+
+}  // namespace encore::trace

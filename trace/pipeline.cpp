@@ -1,0 +1,126 @@
+#include <encore/trace/pipeline.h>
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include <encore/core/events.h>
+#include <encore/core/settings.h>
+#include <encore/trace/collapse_axes.h>
+#include <encore/trace/fuse.h>
+#include <encore/trace/join_kernels.h>
+#include <encore/trace/lower.h>
+#include <encore/trace/plan_memory.h>
+#include <encore/trace/simplify.h>
+#include <encore/trace/statistics.h>
+
+namespace encore::trace {
+namespace {
+
+/// Tells listeners what a pass made; the text is only made when one listens.
+template <class Text>
+void report(std::string_view name, Text&& text, Location where = {}) {
+  if (events::wanted(EventKind::pass)) events::report({EventKind::pass, name, text(), 0, where});
+}
+
+void report_kernels(const LoweredTrace& lowered, const std::vector<uint32_t>& launch_of, jit::Backend& backend) {
+  if (!events::wanted(EventKind::pass)) return;
+  for (size_t k = 0; k < lowered.kernels.size(); ++k) {
+    bool repeats = k > 0 && launch_of[k] == launch_of[k - 1];  // a joined launch has one body
+    if (repeats) continue;
+    const jit::Kernel& kernel = lowered.kernels[k].kernel;
+    std::string name = fmt::format("{}-{}", launch_of[k], kernel.name);
+    report("kernel:" + name, [&] { return jit::to_text(kernel); });
+    for (const jit::Listing& listing : backend.listings(kernel)) report(listing.kind + ":" + name, [&] { return listing.text; });
+  }
+}
+
+std::vector<std::shared_ptr<const jit::Executable>> compile_kernels(const LoweredTrace& lowered,
+                                                                    const std::vector<uint32_t>& launch_of,
+                                                                    jit::Backend& backend, KernelStore& kernels) {
+  std::vector<KernelRequest> requests;
+  for (size_t k = 0; k < lowered.kernels.size(); ++k) {
+    if (k > 0 && launch_of[k] == launch_of[k - 1]) {
+      const jit::Kernel& mine = lowered.kernels[k].kernel;
+      requests.back().generic |= jit::key_of(mine) != jit::key_of(*requests.back().kernel);
+      continue;
+    }
+    requests.push_back({&lowered.kernels[k].kernel, false});
+  }
+  auto start = std::chrono::steady_clock::now();
+  int64_t compiled = 0;
+  auto result = kernels.get(backend, requests, compiled);
+  counters().kernels_compiled += compiled;
+  counters().compile_nanoseconds += (std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+void place_buffers(const LoweredTrace& lowered, const MemoryPlan& plan, Program& program) {
+  for (size_t i = 0; i < lowered.buffers.size(); ++i) {
+    const PlanBuffer& buffer = lowered.buffers[i];
+    uint32_t leaf = buffer.leaf != ~0u ? buffer.leaf : plan.takes_over_leaf[i];
+    program.places.push_back({.leaf = leaf, .arena_offset = plan.arena_offset[i], .bytes = buffer.bytes});
+  }
+  for (uint32_t i = 0; i < lowered.output_buffers.size(); ++i) {
+    Program::Place& place = program.places[lowered.output_buffers[i]];
+    if (place.output == ~0u) place.output = i;
+  }
+  program.output_buffers = lowered.output_buffers;
+  program.arena_bytes = plan.arena_bytes;
+}
+
+void add_launches(const LoweredTrace& lowered, const std::vector<uint32_t>& launch_of,
+                  const std::vector<std::shared_ptr<const jit::Executable>>& code, Program& program) {
+  for (size_t k = 0; k < lowered.kernels.size(); ++k) {
+    const PlannedKernel& planned = lowered.kernels[k];
+    if (launch_of[k] == program.launches.size()) program.launches.push_back({code[launch_of[k]], {}, planned.kernel.name});
+    Program::Segment segment{planned.buffers, {}, planned.scalar_slots};
+    for (const jit::Size& size : planned.kernel.sizes) segment.sizes.push_back(size.value);
+    program.pointer_count += uint32_t(segment.buffers.size());
+    program.scalar_count += uint32_t(segment.scalar_slots.size());
+    ++program.segment_count;
+    program.launches.back().segments.push_back(std::move(segment));
+  }
+}
+
+std::string launches_text(const Program& program) {
+  std::string text;
+  for (size_t i = 0; i < program.launches.size(); ++i)
+    text += fmt::format("launch {:>3} {} x{}\n", i, program.launches[i].name, program.launches[i].segments.size());
+  return text;
+}
+
+}  // namespace
+
+std::shared_ptr<const Program> compile(const Capture& capture, jit::Backend& backend, KernelStore& kernels,
+                                       Location where) {
+  report("begin", [&] { return capture.key.hex(); }, where);
+  Graph graph = build_graph(capture);
+  report("captured", [&] { return to_text(graph); });
+  graph = simplify(graph);
+  report("simplified", [&] { return to_text(graph); });
+  Fusion fusion = fuse(graph, backend.limits());
+  report("fused", [&] { return to_text(graph, fusion); });
+  LoweredTrace lowered = lower(graph, fusion);
+  for (PlannedKernel& planned : lowered.kernels) {
+    collapse_axes(planned.kernel, settings().strict);
+    jit::verify_kernel(planned.kernel);
+  }
+  std::vector<uint32_t> launch_of = join_kernels(lowered, settings().fuse);
+  MemoryPlan plan = plan_memory(lowered, launch_of, graph.donated);
+  auto program = std::make_shared<Program>();
+  program->words = capture.words;
+  place_buffers(lowered, plan, *program);
+  auto code = compile_kernels(lowered, launch_of, backend, kernels);
+  add_launches(lowered, launch_of, code, *program);
+  report_kernels(lowered, launch_of, backend);
+  report("memory-plan", [&] { return to_text(lowered, plan, launch_of); });
+  report("program", [&] { return launches_text(*program); });
+  report("end", [&] {
+    return fmt::format("nodes {}\nclusters {}\nkernels {}\nlaunches {}\narena bytes {}\n", graph.nodes.size(),
+                       fusion.clusters.size(), lowered.kernels.size(), program->launches.size(), plan.arena_bytes);
+  });
+  return program;
+}
+
+}  // namespace encore::trace

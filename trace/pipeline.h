@@ -1,0 +1,12 @@
+// The compiler: a captured trace in, a program out. One page; the passes stand in order.
+#pragma once
+#include <encore/trace/kernel_store.h>
+#include <encore/trace/program.h>
+
+namespace encore::trace {
+
+/// `where` is the sync that asked. Throws what a pass or the backend throws; nothing has changed then.
+std::shared_ptr<const Program> compile(const Capture& capture, jit::Backend& backend, KernelStore& kernels,
+                                       Location where);
+
+}  // namespace encore::trace

@@ -1,0 +1,141 @@
+#include <encore/trace/runtime.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include <encore/core/events.h>
+#include <encore/core/settings.h>
+#include <encore/trace/statistics.h>
+
+namespace encore {
+
+Evaluator& evaluator() { return trace::runtime(); }
+
+namespace trace {
+namespace {
+
+/// Adds the time from its making to `stop` to a counter.
+class Stopwatch {
+ public:
+  void stop(std::atomic<int64_t>& counter) {
+    auto now = std::chrono::steady_clock::now();
+    counter += (now - start_).count();
+    start_ = now;
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+constexpr std::string_view name_of(SyncKind kind) {
+  constexpr std::string_view names[] = {"read", "step", "cut"};
+  return names[int(kind)];
+}
+
+}  // namespace
+
+Runtime& runtime() {
+  static Runtime& instance = *new Runtime;
+  return instance;
+}
+
+Runtime::Runtime() : programs_(settings().cache_bytes) {}
+
+void Runtime::evaluate(std::span<Node* const> roots, SyncKind kind, Location where) {
+  if (kind == SyncKind::read && std::all_of(roots.begin(), roots.end(), [](Node* node) { return node->materialized(); }))
+    return;
+  std::lock_guard lock(mutex_);
+  struct Clear {
+    Capture& capture;
+    ~Clear() { capture.clear(); }
+  } clear{capture_};
+  Stopwatch watch;
+  capture(roots, kind, capture_);
+  watch.stop(counters().capture_nanoseconds);
+  if (capture_.outputs.empty()) return;
+  ++counters().syncs;
+  if (kind == SyncKind::cut) ++counters().cuts;
+  counters().nodes_captured += int64_t(capture_.nodes.size());
+  if (events::wanted(EventKind::sync))
+    events::report({EventKind::sync, name_of(kind), {}, int64_t(capture_.nodes.size()), where});
+  jit::Backend& backend = jit::backend(capture_.outputs[0]->device);
+  std::shared_ptr<const Program> program = find_or_compile(backend, where);
+  Stopwatch replay_watch;
+  publish(replay(*program, capture_, backend, scratch_));
+  replay_watch.stop(counters().replay_nanoseconds);
+  counters().launches += int64_t(program->launches.size());
+}
+
+std::shared_ptr<const Program> Runtime::find_or_compile(jit::Backend& backend, Location where) {
+  if (auto* found = programs_.find(capture_.key); found && (*found)->words == capture_.words) {
+    ++counters().trace_hits;
+    return *found;
+  }
+  Stopwatch watch;
+  int64_t compiling = counters().compile_nanoseconds;
+  std::shared_ptr<const Program> program = compile(capture_, backend, kernels_, where);
+  watch.stop(counters().plan_nanoseconds);
+  counters().plan_nanoseconds -= counters().compile_nanoseconds - compiling;
+  ++counters().trace_misses;
+  int64_t evicted = programs_.evictions() + kernels_.evictions();
+  programs_.put(capture_.key, program, program->bytes());
+  counters().evictions += programs_.evictions() + kernels_.evictions() - evicted;
+  return program;
+}
+
+void Runtime::publish(std::vector<Ref<Buffer>> buffers) {
+  for (size_t i = 0; i < buffers.size(); ++i) {
+    Node* node = capture_.outputs[i];
+    node->buffer = std::move(buffers[i]);
+    if (node->pending) node->pending->remove(node);
+  }
+  for (Node* node : capture_.outputs)
+    if (!node->needs_gradient) drop_inputs(node);
+}
+
+Ref<Buffer> Runtime::allocate(Device device, size_t bytes, Location) { return jit::backend(device).allocate(bytes); }
+
+void Runtime::copy_to_device(const Buffer& to, const void* from, size_t bytes) {
+  if (bytes) jit::backend(to.device()).copy_to_device(to.data(), from, bytes);
+}
+
+void Runtime::copy_to_host(void* to, const Buffer& from, size_t offset, size_t bytes) {
+  if (bytes) jit::backend(from.device()).copy_to_host(to, static_cast<const std::byte*>(from.data()) + offset, bytes);
+}
+
+void Runtime::check_device(Device device, Location where) {
+  try {
+    jit::backend(device);
+  } catch (const Error& error) {
+    throw Error(error.message(), where, error.advice());
+  }
+}
+
+void Runtime::clear_caches() {
+  std::lock_guard lock(mutex_);
+  programs_.clear();
+  kernels_.clear();
+}
+
+Counters& counters() {
+  static auto& instance = *new Counters;
+  return instance;
+}
+
+Statistics statistics() {
+  Statistics result;
+#define STATISTIC(name, meaning) result.name = counters().name.load(std::memory_order_relaxed);
+  ENCORE_STATISTICS(STATISTIC)
+#undef STATISTIC
+  result.live_bytes = jit::backend(cpu).live_bytes();
+  result.peak_bytes = jit::backend(cpu).peak_bytes();
+  return result;
+}
+
+void reset_peak_bytes() { jit::backend(cpu).reset_peak_bytes(); }
+
+}  // namespace trace
+}  // namespace encore

@@ -1,0 +1,41 @@
+// The one runtime object: caches, lock, scratch. Leaked on purpose, so that exit order doesn't matter.
+//
+// One thread evaluates at a time; recording never takes its lock. A node that one thread computes is
+// waited for by others simply because they wait for the lock and then find it materialized.
+#pragma once
+#include <mutex>
+
+#include <encore/lazy/evaluator.h>
+#include <encore/trace/pipeline.h>
+
+namespace encore::trace {
+
+class Runtime final : public Evaluator {
+ public:
+  Runtime();
+
+  void evaluate(std::span<Node* const> roots, SyncKind kind, Location where) override;
+  Ref<Buffer> allocate(Device device, size_t bytes, Location where) override;
+  void copy_to_device(const Buffer& to, const void* from, size_t bytes) override;
+  void copy_to_host(void* to, const Buffer& from, size_t offset, size_t bytes) override;
+  void check_device(Device device, Location where) override;
+
+  /// Forgets every program and kernel; for tests and for memory pressure.
+  void clear_caches();
+
+ private:
+  using Programs = cache::Lru<Hash128, std::shared_ptr<const Program>, HashOfHash128>;
+
+  std::shared_ptr<const Program> find_or_compile(jit::Backend& backend, Location where);
+  void publish(std::vector<Ref<Buffer>> buffers);
+
+  std::mutex mutex_;
+  Programs programs_;
+  KernelStore kernels_;
+  Capture capture_;
+  ReplayScratch scratch_;
+};
+
+Runtime& runtime();
+
+}  // namespace encore::trace

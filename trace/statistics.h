@@ -1,0 +1,44 @@
+// What the runtime did so far; counters only grow.
+#pragma once
+#include <atomic>
+#include <cstdint>
+
+namespace encore::trace {
+
+// STATISTIC(name, what it counts)
+#define ENCORE_STATISTICS(STATISTIC)                                              \
+  STATISTIC(nodes_captured, "nodes that syncs had to compute")                     \
+  STATISTIC(syncs, "synchronization points that had something to do")              \
+  STATISTIC(trace_hits, "syncs whose program was known")                           \
+  STATISTIC(trace_misses, "syncs that were planned and compiled")                  \
+  STATISTIC(kernels_compiled, "kernels compiled")                                  \
+  STATISTIC(launches, "kernel launches")                                           \
+  STATISTIC(cuts, "automatic cuts")                                                \
+  STATISTIC(evictions, "programs and kernels dropped for the cache budget")        \
+  STATISTIC(capture_nanoseconds, "time capturing and fingerprinting")              \
+  STATISTIC(plan_nanoseconds, "time simplifying, fusing, lowering and planning")   \
+  STATISTIC(compile_nanoseconds, "time compiling and loading kernels")             \
+  STATISTIC(replay_nanoseconds, "time replaying programs")
+
+struct Statistics {
+#define STATISTIC(name, meaning) int64_t name = 0;
+  ENCORE_STATISTICS(STATISTIC)
+#undef STATISTIC
+  /// Bytes in live buffers now, and at most since the start or `reset_peak_bytes`.
+  int64_t live_bytes = 0;
+  int64_t peak_bytes = 0;
+};
+
+/// A snapshot; any thread.
+Statistics statistics();
+void reset_peak_bytes();
+
+/// The counters themselves, for the runtime to bump.
+struct Counters {
+#define STATISTIC(name, meaning) std::atomic<int64_t> name{0};
+  ENCORE_STATISTICS(STATISTIC)
+#undef STATISTIC
+};
+Counters& counters();
+
+}  // namespace encore::trace
