@@ -3,6 +3,8 @@
 #include <cmath>
 
 #include <encore/encore.h>
+#include <encore/lazy/contraction.h>
+#include <encore/lazy/reduction.h>
 #include <encore/trace/statistics.h>
 
 namespace encore {
