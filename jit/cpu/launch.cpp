@@ -172,7 +172,9 @@ void Launcher::launch(KernelFunction function, std::span<const Segment> segments
   units.clear();
   double total_ns = 0;
   for (const Segment& segment : segments) total_ns += cost_ns(extents_of(segment));
-  int threads = total_ns < 2 * splitting_threshold_ns ? 1 : thread_count();
+  // Chunks are units of their own, and serial rows want these in order.
+  bool serial = traits_.serial_rows && traits_.column_accumulators;
+  int threads = serial || total_ns < 2 * splitting_threshold_ns ? 1 : thread_count();
   double parts = threads * (segments.size() > 1 ? 4 : 1);
   double unit_ns =
       threads == 1 ? std::max(total_ns, 1.0) : std::max(splitting_threshold_ns, total_ns / parts);
