@@ -7,12 +7,13 @@
 // Threads: all functions may be called from any thread.
 #pragma once
 #include <encore/jit/cpu/contraction_seam.h>
+#include <encore/jit/cpu/target.h>
 
 namespace encore::jit {
 
 /// What the blocked path asks of the compiler for one kernel. `blocked` is false when the kernel
-/// has no contraction of f32 or f64, has row accumulators, or the machine has no AVX2 and FMA; then
-/// the compiler's own loop nest runs it.
+/// has no contraction of f32 or f64, has row accumulators or adds to memory; then the compiler's
+/// own loop nest runs it.
 struct ContractionNeeds {
   bool blocked = false;
   bool finisher = false;  // the epilogue is more than one affine store of the product as it is
@@ -21,7 +22,9 @@ struct ContractionNeeds {
 };
 ContractionNeeds contraction_needs(const Kernel& kernel);
 
-/// Runs one segment. `code` holds what `contraction_needs(kernel)` asked for.
-void run_contraction(const Kernel& kernel, const ContractionCode& code, const Segment& segment);
+/// Runs one segment, on several threads where that pays. `code` holds what
+/// `contraction_needs(kernel)` asked for.
+void run_contraction(const Kernel& kernel, const ContractionCode& code, Isa isa,
+                     const Segment& segment);
 
 }  // namespace encore::jit

@@ -1,0 +1,236 @@
+#include <encore/core/error.h>
+#include <encore/jit/cpu/contraction_pack.h>
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cstring>
+
+#if !defined(__clang__)
+// GCC 12's own headers leave the unused source of a masked shuffle uninitialized.
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+namespace encore::jit {
+
+void Steps::append(int64_t extent, int64_t stride) {
+  if (extent == 1) return;
+  if (count_ && strides_[count_ - 1] == extent * stride) {
+    extents_[count_ - 1] *= extent;
+    strides_[count_ - 1] = stride;
+    return;
+  }
+  ENCORE_ASSERT(count_ < max_axes);
+  extents_[count_] = extent;
+  strides_[count_++] = stride;
+}
+
+int64_t Steps::offset(int64_t position) const {
+  if (count_ == 1) return position * strides_[0];
+  int64_t offset = 0;
+  for (int i = count_; i-- > 0;) {
+    if (i == 0) return offset + position * strides_[0];
+    offset += position % extents_[i] * strides_[i];
+    position /= extents_[i];
+  }
+  return offset;
+}
+
+bool Operand::along_depth() const {
+  if (evaluator.evaluate) return evaluator.along_depth;
+  return depth_stride() == element && line_stride() != element;
+}
+
+namespace {
+
+template <class Element>
+void copy_run(std::byte* to, const std::byte* from, int64_t stride, int64_t count) {
+  if (stride == sizeof(Element)) {
+    std::memcpy(to, from, size_t(count) * sizeof(Element));
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i)
+    std::memcpy(to + i * int64_t(sizeof(Element)), from + i * stride, sizeof(Element));
+}
+
+template <class Element>
+void copy_line(std::byte* to, const std::byte* from, const Steps& steps, int64_t begin,
+               int64_t end) {
+  constexpr int64_t size = sizeof(Element);
+  for (int64_t i = begin; i < end;) {
+    const int64_t count = std::min(steps.run(i), end - i);
+    copy_run<Element>(to + (i - begin) * size, from + steps.offset(i), steps.stride(size), count);
+    i += count;
+  }
+}
+
+template <class Element>
+void copy_block(const Operand& operand, const OperandBlock& block) {
+  const bool along = operand.along_depth();
+  const Steps& line_steps = along ? operand.lines : operand.depth;
+  const Steps& element_steps = along ? operand.depth : operand.lines;
+  const int64_t line = along ? block.position : block.depth;
+  const int64_t lines = along ? block.count : block.depths;
+  const int64_t begin = along ? block.depth : block.position;
+  const int64_t end = begin + (along ? block.depths : block.count);
+  const std::byte* base = operand.base + operand.outer.offset(block.outer);
+  auto* to = static_cast<std::byte*>(block.to);
+  for (int64_t i = 0; i < lines; ++i)
+    copy_line<Element>(to + i * block.stride * int64_t(sizeof(Element)),
+                       base + line_steps.offset(line + i), element_steps, begin, end);
+}
+
+// Transposes a block of up to 16 x 16 f32. Missing lines and depths are neither read nor written.
+__attribute__((target("avx512f"))) void transpose_16x16(const std::byte* from, int64_t from_stride,
+                                                        int lines, int depths, std::byte* to,
+                                                        int64_t to_stride) {
+  __m512 r[16], t[16];
+  const auto mask = __mmask16((1u << depths) - 1);
+  for (int i = 0; i < 16; ++i)
+    r[i] = i < lines ? _mm512_maskz_loadu_ps(mask, from + i * from_stride) : _mm512_setzero_ps();
+  for (int i = 0; i < 8; ++i) {
+    t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+  }
+  for (int i = 0; i < 4; ++i)
+    for (int half = 0; half < 2; ++half) {
+      const __m512d low = _mm512_castps_pd(t[4 * i + half]);
+      const __m512d high = _mm512_castps_pd(t[4 * i + half + 2]);
+      r[4 * i + 2 * half] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
+      r[4 * i + 2 * half + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
+    }
+  // r[4 * i + c] holds column c of each 4 x 4 block of rows 4 * i ...: now gather the blocks.
+  for (int c = 0; c < 4; ++c) {
+    const __m512 a = _mm512_shuffle_f32x4(r[c], r[4 + c], 0x88);
+    const __m512 b = _mm512_shuffle_f32x4(r[c], r[4 + c], 0xdd);
+    const __m512 d = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0x88);
+    const __m512 e = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0xdd);
+    t[c] = _mm512_shuffle_f32x4(a, d, 0x88);
+    t[8 + c] = _mm512_shuffle_f32x4(a, d, 0xdd);
+    t[4 + c] = _mm512_shuffle_f32x4(b, e, 0x88);
+    t[12 + c] = _mm512_shuffle_f32x4(b, e, 0xdd);
+  }
+  for (int i = 0; i < depths; ++i) _mm512_storeu_ps(to + i * to_stride, t[i]);
+}
+
+__attribute__((target("avx512f"))) void transpose_8x8_wide(const std::byte* from,
+                                                           int64_t from_stride, int lines,
+                                                           int depths, std::byte* to,
+                                                           int64_t to_stride) {
+  __m512d r[8], t[8];
+  const auto mask = __mmask8((1u << depths) - 1);
+  for (int i = 0; i < 8; ++i)
+    r[i] = i < lines ? _mm512_maskz_loadu_pd(mask, from + i * from_stride) : _mm512_setzero_pd();
+  for (int i = 0; i < 4; ++i) {
+    t[2 * i] = _mm512_unpacklo_pd(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm512_unpackhi_pd(r[2 * i], r[2 * i + 1]);
+  }
+  for (int c = 0; c < 2; ++c) {
+    const __m512d a = _mm512_shuffle_f64x2(t[c], t[2 + c], 0x88);
+    const __m512d b = _mm512_shuffle_f64x2(t[c], t[2 + c], 0xdd);
+    const __m512d d = _mm512_shuffle_f64x2(t[4 + c], t[6 + c], 0x88);
+    const __m512d e = _mm512_shuffle_f64x2(t[4 + c], t[6 + c], 0xdd);
+    r[c] = _mm512_shuffle_f64x2(a, d, 0x88);
+    r[4 + c] = _mm512_shuffle_f64x2(a, d, 0xdd);
+    r[2 + c] = _mm512_shuffle_f64x2(b, e, 0x88);
+    r[6 + c] = _mm512_shuffle_f64x2(b, e, 0xdd);
+  }
+  for (int i = 0; i < depths; ++i) _mm512_storeu_pd(to + i * to_stride, r[i]);
+}
+
+__attribute__((target("avx2"))) void transpose_8x8(const std::byte* from, int64_t from_stride,
+                                                   int lines, int depths, std::byte* to,
+                                                   int64_t to_stride) {
+  __m256 r[8], t[8];
+  const __m256i mask =
+      _mm256_cmpgt_epi32(_mm256_set1_epi32(depths), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  for (int i = 0; i < 8; ++i)
+    r[i] = i < lines
+               ? _mm256_maskload_ps(reinterpret_cast<const float*>(from + i * from_stride), mask)
+               : _mm256_setzero_ps();
+  for (int i = 0; i < 4; ++i) {
+    t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+  }
+  for (int i = 0; i < 2; ++i)
+    for (int half = 0; half < 2; ++half) {
+      r[4 * i + 2 * half] = _mm256_shuffle_ps(t[4 * i + half], t[4 * i + half + 2], 0x44);
+      r[4 * i + 2 * half + 1] = _mm256_shuffle_ps(t[4 * i + half], t[4 * i + half + 2], 0xee);
+    }
+  for (int c = 0; c < 4; ++c) {
+    t[c] = _mm256_permute2f128_ps(r[c], r[4 + c], 0x20);
+    t[4 + c] = _mm256_permute2f128_ps(r[c], r[4 + c], 0x31);
+  }
+  for (int i = 0; i < depths; ++i)
+    _mm256_storeu_ps(reinterpret_cast<float*>(to + i * to_stride), t[i]);
+}
+
+__attribute__((target("avx2"))) void transpose_4x4(const std::byte* from, int64_t from_stride,
+                                                   int lines, int depths, std::byte* to,
+                                                   int64_t to_stride) {
+  __m256d r[4], t[4];
+  const __m256i mask =
+      _mm256_cmpgt_epi64(_mm256_set1_epi64x(depths), _mm256_setr_epi64x(0, 1, 2, 3));
+  for (int i = 0; i < 4; ++i)
+    r[i] = i < lines
+               ? _mm256_maskload_pd(reinterpret_cast<const double*>(from + i * from_stride), mask)
+               : _mm256_setzero_pd();
+  for (int i = 0; i < 2; ++i) {
+    t[2 * i] = _mm256_unpacklo_pd(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm256_unpackhi_pd(r[2 * i], r[2 * i + 1]);
+  }
+  for (int c = 0; c < 2; ++c) {
+    r[c] = _mm256_permute2f128_pd(t[c], t[2 + c], 0x20);
+    r[2 + c] = _mm256_permute2f128_pd(t[c], t[2 + c], 0x31);
+  }
+  for (int i = 0; i < depths; ++i)
+    _mm256_storeu_pd(reinterpret_cast<double*>(to + i * to_stride), r[i]);
+}
+
+template <class Element>
+void scatter_line(const Steps& steps, std::byte* to, int64_t begin, int64_t count,
+                  const std::byte* from) {
+  constexpr int64_t size = sizeof(Element);
+  for (int64_t i = 0; i < count;) {
+    const int64_t run = std::min(steps.run(begin + i), count - i);
+    std::byte* start = to + steps.offset(begin + i);
+    const int64_t stride = steps.stride(size);
+    for (int64_t j = 0; j < run; ++j) std::memcpy(start + j * stride, from + (i + j) * size, size);
+    i += run;
+  }
+}
+
+}  // namespace
+
+void scatter(int64_t element, const Steps& steps, std::byte* to, int64_t begin, int64_t count,
+             const std::byte* from) {
+  if (element == 4)
+    scatter_line<uint32_t>(steps, to, begin, count, from);
+  else
+    scatter_line<uint64_t>(steps, to, begin, count, from);
+}
+
+void fill(const Operand& operand, const OperandBlock& block) {
+  if (operand.evaluator.evaluate) {
+    const Segment& segment = *operand.segment;
+    operand.evaluator.evaluate(segment.arguments, segment.sizes, segment.scalars, &block);
+  } else if (operand.element == 4) {
+    copy_block<uint32_t>(operand, block);
+  } else {
+    copy_block<uint64_t>(operand, block);
+  }
+}
+
+void transpose(Isa isa, int64_t element, const std::byte* from, int64_t from_stride, int64_t lines,
+               int64_t depths, std::byte* to, int64_t to_stride) {
+  const int edge = int(vector_bytes(isa) / element);
+  const auto block = isa == Isa::avx512 ? (element == 4 ? transpose_16x16 : transpose_8x8_wide)
+                                        : (element == 4 ? transpose_8x8 : transpose_4x4);
+  for (int64_t j = 0; j < lines; j += edge)
+    for (int64_t k = 0; k < depths; k += edge)
+      block(from + j * from_stride + k * element, from_stride,
+            int(std::min<int64_t>(edge, lines - j)), int(std::min<int64_t>(edge, depths - k)),
+            to + k * to_stride + j * element, to_stride);
+}
+
+}  // namespace encore::jit
