@@ -254,7 +254,7 @@ struct Epilogue {
     auto* saved = static_cast<float*>(arguments[4]);
     auto* chunk_totals = static_cast<float*>(arguments[5]) + tile->row / rows_per_chunk * columns;
     auto total = [&](int64_t c) -> float& {
-      return *reinterpret_cast<float*>(tile->totals + 8 * c);
+      return *reinterpret_cast<float*>(tile->totals + 4 * c);
     };
     for (int64_t c = 0; c < tile->columns; ++c) {
       const int64_t column = tile->column + c;

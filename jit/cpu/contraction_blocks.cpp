@@ -10,6 +10,7 @@ namespace {
 
 constexpr int64_t line_bytes = 64;
 constexpr int64_t finisher_tile_bytes = 16 << 10;
+constexpr int64_t widest_total = 8;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
@@ -119,7 +120,8 @@ class UnitRunner {
     const int64_t lines = reserve(plan_.packs_b && !copies_b_, panel_width * b_line_stride_);
     const int64_t sums = reserve(!direct_, whole_depth_ ? tile_row_limit_ * panel_width * element_
                                                         : rows_.size() * partial_stride_);
-    const int64_t totals = reserve(true, 8 * product_.sink.column_accumulators * columns_.size());
+    const int64_t totals =
+        reserve(true, widest_total * product_.sink.column_accumulators * columns_.size());
     thread_local Scratch scratch;
     std::byte* base = scratch.at_least(size_t(bytes));
     packed_a_ = base + a;
@@ -276,11 +278,15 @@ class UnitRunner {
     int64_t stride;
     const std::byte* sums = sums_at(rows.begin, rows.begin, panel, &stride);
     if (sink.finish) {
-      const Tile tile{sums,           stride / element_,
-                      outer_,         rows.begin,
-                      rows.size(),    panel.column,
-                      panel.columns,  totals_ + 8 * (panel.column - columns_.begin),
-                      columns_.size()};
+      const Tile tile{sums,
+                      stride / element_,
+                      outer_,
+                      rows.begin,
+                      rows.size(),
+                      panel.column,
+                      panel.columns,
+                      totals_ + widest_total * (panel.column - columns_.begin),
+                      widest_total * columns_.size()};
       sink.finish(sink.segment->arguments, sink.segment->sizes, sink.segment->scalars, &tile);
       return;
     }
@@ -316,13 +322,20 @@ void finish_empty(const Product& product) {
   if (!sink.finish) return;
   const int64_t chunk = sink.rows_per_chunk ? sink.rows_per_chunk : product.rows;
   std::unique_ptr<std::byte[]> totals(
-      new std::byte[size_t(8 * (sink.column_accumulators * product.columns + 1))]);
+      new std::byte[size_t(widest_total * (sink.column_accumulators * product.columns + 1))]);
   for (int64_t outer = 0; outer < product.outers; ++outer) {
     int64_t row = 0;
     do {
       const int64_t rows = std::min(chunk, product.rows - row);
-      const Tile tile{nullptr,         product.columns, outer,          row, rows, 0,
-                      product.columns, totals.get(),    product.columns};
+      const Tile tile{nullptr,
+                      product.columns,
+                      outer,
+                      row,
+                      rows,
+                      0,
+                      product.columns,
+                      totals.get(),
+                      widest_total * product.columns};
       sink.finish(sink.segment->arguments, sink.segment->sizes, sink.segment->scalars, &tile);
       row += rows;
     } while (row < product.rows);
