@@ -6,7 +6,12 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
+#include <cstdio>
 #include <mutex>
+
+// AsmJit's own reference to stderr, renamed by the build.
+extern "C" __attribute__((visibility("hidden"))) FILE* asmjit_stderr;
+FILE* asmjit_stderr = stderr;
 
 namespace encore::jit {
 namespace {
