@@ -21,13 +21,13 @@ constexpr double exponent_f64[] = {
     0x1.c378024793e8dp-51};
 
 Term erf_f32(const Term& x) {
-  Term clamped = maximum(minimum(x, 3.925), -3.925);
+  Term clamped = clamp(x, -3.925, 3.925);
   Term z = clamped * clamped;
   return clamped * polynomial(z, above_f32) / polynomial(z, below_f32);
 }
 
 Term erf_f64(const Term& x) {
-  Term a = minimum(absolute(x), 5.95);
+  Term a = at_most(absolute(x), 5.95);
   Reduced reduced = reduce_by_ln2(-(a * polynomial(a, exponent_f64)));
   Term negated = expm1_times(reduced, scale2(x.constant(1), reduced.k), 1);
   return copy_sign(absolute(negated), x);

@@ -26,7 +26,7 @@ Term exp_of_reduced(const Reduced& x) {
 
 /// e^x / 2 for x >= 0, inf where only e^x / 2 itself overflows.
 Term half_exp(const Term& x) {
-  Reduced reduced = reduce_by_ln2(minimum(x, x.is_f32() ? 90 : 711));
+  Reduced reduced = reduce_by_ln2(at_most(x, x.is_f32() ? 90 : 711));
   return scale2(exp_of_reduced(reduced), reduced.k - 1);
 }
 
@@ -56,7 +56,7 @@ Term expm1_times(const Reduced& x, const Term& scale, double factor) {
 Value exp(Builder& to, Value value) {
   Term x(to, value);
   bool f32 = x.is_f32();
-  Term clamped = maximum(minimum(x, f32 ? 89 : 710), f32 ? -105 : -746);
+  Term clamped = clamp(x, f32 ? -105 : -746, f32 ? 89 : 710);
   Reduced reduced = reduce_by_ln2(clamped);
   return scale2(exp_of_reduced(reduced), reduced.k);
 }
@@ -64,7 +64,7 @@ Value exp(Builder& to, Value value) {
 Value expm1(Builder& to, Value value) {
   Term x(to, value);
   bool f32 = x.is_f32();
-  Term clamped = maximum(minimum(x, f32 ? 89 : 710), f32 ? -20 : -40);
+  Term clamped = clamp(x, f32 ? -20 : -40, f32 ? 89 : 710);
   Reduced reduced = reduce_by_ln2(clamped);
   // Half the result, because 2^k may overflow where the result does not.
   Term half = expm1_times(reduced, scale2(x.constant(0.5), reduced.k), 0.5);
@@ -88,7 +88,7 @@ Value cosh(Builder& to, Value value) {
 Value tanh(Builder& to, Value value) {
   // (e^2x - 1) / (e^2x + 1): never above 1, and each part is accurate by itself.
   Term x(to, value);
-  Term a = minimum(absolute(x), x.is_f32() ? 9.1 : 19.1);
+  Term a = at_most(absolute(x), x.is_f32() ? 9.1 : 19.1);
   Reduced reduced = reduce_by_ln2(a + a);
   Term above = expm1_times(reduced, scale2(x.constant(1), reduced.k), 1);
   return copy_sign(above / (above + 2), x);

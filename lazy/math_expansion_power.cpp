@@ -78,7 +78,7 @@ Term power_f32(const Term& a, const Term& b) {
   Term log_f = fma(split.f * split.f, polynomial(split.f, log_f32), split.f);
   Term product = exponent * fma(split.negated_k, -0x1.62e42fefa39efp-1, log_f);
   Term special = with_special_exponents(product, wide, exponent);
-  Reduced x = reduce_by_ln2(maximum(minimum(special, 200), -200));
+  Reduced x = reduce_by_ln2(clamp(special, -200, 200));
   Term r = fma(x.k, -x.low, x.head);
   Term fraction = fma(fma(polynomial(r, exp_f32), r, 1), r, 1);
   return scale2(fraction, x.k).cast(DType::f32);
@@ -92,7 +92,7 @@ Term power_f64(const Term& a, const Term& b) {
   Term special = with_special_exponents(product, a, b);
   // Where the result overflows or vanishes the low part may be anything.
   Term low = select((absolute(special) < 750) & (special != 0), product_low, 0);
-  Reduced x = reduce_by_ln2(maximum(minimum(special, 720), -750));
+  Reduced x = reduce_by_ln2(clamp(special, -750, 720));
   Term small = fma(x.k, -x.low, low);
   Term r = x.head + small;
   Term tail = fma(r * r, polynomial(r, exp_tail_f64), small);
@@ -101,16 +101,18 @@ Term power_f64(const Term& a, const Term& b) {
   return scale2(near + rest, x.k);
 }
 
-/// Bit tricks give the inverse cube root within 4 %; a is positive and normal.
+/// The inverse cube root within 4 %: a third of the exponent, and as much of the fraction. The bits
+/// become a number and back by way of the last places of 2^23 (2^52); a is positive and normal.
 Term rough_inverse_cbrt(const Term& a) {
+  Term bits = a.bitcast(signed_of(a.dtype()));
   if (a.is_f32()) {
-    Term bits = a.bitcast(DType::i32).cast(DType::f32);
-    return fma(bits, -1.0 / 3, 0x54a1f400).cast(DType::i32).bitcast(DType::f32);
+    Term number = (bits >> 8).cast(DType::f32);
+    Term third = fma(number, -1.0 / 3, 0x1p23 + 0x54a1f4);
+    return (to_bits(third) << 8).bitcast(DType::f32);
   }
-  // The upper half of the number is enough.
-  Term bits = (a.bitcast(DType::u64) >> 32).cast(DType::i32).cast(DType::f64);
-  Term rough = fma(bits, -1.0 / 3, 0x553ee980).cast(DType::i32);
-  return (rough.cast(DType::u64) << 32).bitcast(DType::f64);
+  Term number = ((bits >> 32) | 0x4330000000000000).bitcast(DType::f64) - 0x1p52;
+  Term third = fma(number, -1.0 / 3, 0x1p52 + 0x553ee980);
+  return (to_bits(third) << 32).bitcast(DType::f64);
 }
 
 }  // namespace

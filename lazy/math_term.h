@@ -89,10 +89,6 @@ inline Term square_root(const Term& a) { return a.emit(Opcode::sqrt, a.dtype());
 inline Term scale2(const Term& a, const Term& exponent) {
   return binary(Opcode::scale2, a, exponent);
 }
-/// A NaN in `a` stays.
-inline Term minimum(const Term& a, const Operand& b) { return binary(Opcode::min, a, b); }
-inline Term maximum(const Term& a, const Operand& b) { return binary(Opcode::max, a, b); }
-
 /// condition ? yes : no; at least one of the two is a Term.
 inline Term select(const Term& condition, const Term& yes, const Operand& no) {
   return condition.emit(Opcode::select, yes.dtype(), yes, no.beside(yes));
@@ -101,6 +97,17 @@ template <class T>
   requires std::is_arithmetic_v<T>
 Term select(const Term& condition, T yes, const Term& no) {
   return select(condition, no.constant(yes), no);
+}
+
+/// The nearer of the limits for x outside [low, high]; NaN stays. Each half is one machine
+/// instruction, which `min` and `max` with their rule for a NaN on either side are not.
+inline Term at_most(const Term& x, double high) {
+  Term limit = x.constant(high);
+  return select(x > limit, limit, x);
+}
+inline Term clamp(const Term& x, double low, double high) {
+  Term lowered = at_most(x, high), limit = x.constant(low);
+  return select(lowered < limit, limit, lowered);
 }
 
 /// The unsigned and the signed integer dtype as wide as a floating one.

@@ -5,7 +5,8 @@ Each row below is one polynomial q: the expansion computes shape(x, q(x)), and q
 error relative to scale(x) smallest over [low, high] (Remez exchange). Coefficients are rounded to
 their dtype; for f32 a descent over steps in the last place then wins back most of what that lost.
 
-    minimax.py [name ...]     prints C++ literals, lowest degree first, and the error before and after rounding
+    minimax.py [name ...]     prints C++ literals, lowest degree first, and the error before
+                              and after rounding
 """
 import sys
 
@@ -21,7 +22,7 @@ def grid(low, high, count):
 
 
 def extrema(error, count):
-    """Where each run of one sign is largest; of too many runs the smallest outer ones are dropped."""
+    """Where each run of one sign is largest; of too many the smaller outer ones are dropped."""
     runs, start = [], 0
     for i in range(1, len(error) + 1):
         if i == len(error) or error[i] * error[start] < 0:
@@ -228,7 +229,8 @@ def main():
         errors = [float(mp.log(e, 2)) for e in (ideal, worst)]
         print(f"{name}: 2^{errors[0]:.1f} 2^{errors[1]:.1f}")
         for row in rows:
-            print("  " + ", ".join(float(c).hex().replace("0000000p", "p") for c in row), flush=True)
+            literals = [float(c).hex().replace("0000000p", "p") for c in row]
+            print("  " + ", ".join(literals), flush=True)
 
 
 if __name__ == "__main__":
