@@ -22,21 +22,21 @@ Tensor elu_of(const Tensor& x, const Arg& alpha) {
 
 }  // namespace
 
-// Comparisons, not minimum and maximum: the bounds themselves pass their whole gradient.
+// Comparisons, not minimum and maximum: x gets no gradient at a bound, instead of half of it.
 Tensor clamp_min(const Arg& x, const Arg& low) {
   Scope scope("clamp_min", x.location());
-  return where(x < low, low, x);
+  return where(x <= low, low, x);
 }
 
 Tensor clamp_max(const Arg& x, const Arg& high) {
   Scope scope("clamp_max", x.location());
-  return where(x > high, high, x);
+  return where(x >= high, high, x);
 }
 
 Tensor clamp(const Arg& x, const Arg& low, const Arg& high) {
   Scope scope("clamp", x.location());
-  Tensor raised = where(x < low, low, x);
-  return where(raised > high, high, raised);
+  Tensor raised = where(x <= low, low, x);
+  return where(raised >= high, high, raised);
 }
 
 Tensor lerp(const Arg& a, const Arg& b, const Arg& weight) {

@@ -14,7 +14,7 @@ namespace encore {
 // Elementwise helpers
 
 /// x limited to [low, high]; a NaN stays, and where low > high the result is high. The gradient
-/// passes where x lies inside, bounds included. Bounds are numbers or tensors that broadcast.
+/// passes where x lies strictly inside. Bounds are numbers or tensors that broadcast.
 Tensor clamp(const Arg& x, const Arg& low, const Arg& high);
 Tensor clamp_min(const Arg& x, const Arg& low);
 Tensor clamp_max(const Arg& x, const Arg& high);
