@@ -3,25 +3,13 @@
 #include <encore/jit/reference/evaluate.h>
 
 #include <algorithm>
-#include <functional>
-#include <random>
 #include <tuple>
 
 #include "random_data.h"
+#include "random_layout.h"
 
 namespace encore::jit {
 namespace {
-
-using Sizes = std::vector<int64_t>;
-using SizeRule = std::function<int64_t(const Sizes&)>;
-
-/// One dimension of an argument's memory, walked by an axis of the kernel (or by none: a table's).
-struct Dimension {
-  uint32_t axis = none;
-  int64_t extent = 0;  // of a table; else the axis's
-  int64_t step = 1;
-  bool reversed = false;
-};
 
 bool is_comparison(Opcode op) {
   return op == Opcode::eq || op == Opcode::ne || op == Opcode::lt || op == Opcode::le;
@@ -45,36 +33,11 @@ class Generator {
       make_contraction();
     else
       make_stages();
-    return {kernel_, make_segments()};
+    return {kernel_, make_segments(), layout_.owners()};
   }
 
  private:
-  // ---- Sizes -----------------------------------------------------------------------------------
-
-  /// A size that depends on `sources`: it can be fixed only if they all are.
-  SizeId derived_size(std::vector<SizeId> sources, SizeRule rule) {
-    int64_t value = rule(values_of_sizes());
-    bool free = std::any_of(sources.begin(), sources.end(),
-                            [&](SizeId id) { return !kernel_.sizes[id].fixed; });
-    bool fixed = value == 0 || value == 1 || (!free && random_.chance(60));
-    kernel_.sizes.push_back({value, fixed});
-    rules_.push_back(std::move(rule));
-    return SizeId(kernel_.sizes.size() - 1);
-  }
-
-  /// A size of its own; where it is not fixed, other segments get another value.
-  SizeId free_size(int64_t value) {
-    bool fixed = value < 2 || random_.chance(50);
-    kernel_.sizes.push_back({value, fixed});
-    rules_.push_back(nullptr);
-    return SizeId(kernel_.sizes.size() - 1);
-  }
-
-  Sizes values_of_sizes() const {
-    Sizes values;
-    for (const Size& size : kernel_.sizes) values.push_back(size.value);
-    return values;
-  }
+  // ---- Memory ----------------------------------------------------------------------------------
 
   void make_axes(bool contraction) {
     int64_t left = options_.max_points;
@@ -83,7 +46,7 @@ class Generator {
         int64_t extent = random_.chance(1) ? 0 : random_.pick(extents);
         extent = std::min(extent, std::max<int64_t>(left, 1));
         left /= std::max<int64_t>(extent, 1);
-        kernel_.axes.push_back({role, free_size(extent)});
+        kernel_.axes.push_back({role, layout_.free_size(extent)});
       }
     };
     add(Role::outer, random_.below(3), {1, 2, 3, 4});
@@ -92,74 +55,6 @@ class Generator {
     if (inner > 1) add(Role::inner, inner - 1, {1, 2, 3, 4});
     if (inner > 0) add(Role::inner, 1, {1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 40, 64, 67, 130});
     if (contraction) add(Role::contracted, random_.below(3), {1, 2, 3, 5, 9, 17});
-  }
-
-  // ---- Memory ----------------------------------------------------------------------------------
-
-  int64_t extent_in(const Dimension& dimension, const Sizes& sizes) const {
-    int64_t extent =
-        dimension.axis == none ? dimension.extent : sizes[kernel_.axes[dimension.axis].extent];
-    return std::max<int64_t>(extent, 1) * dimension.step;
-  }
-
-  /// Elements from one index of dimensions[at] to the next, unsigned.
-  int64_t stride_in(const std::vector<Dimension>& dimensions, size_t at, const Sizes& sizes) const {
-    int64_t stride = dimensions[at].step;
-    for (size_t i = at + 1; i < dimensions.size(); ++i) stride *= extent_in(dimensions[i], sizes);
-    return stride;
-  }
-
-  std::vector<SizeId> sources_of(const std::vector<Dimension>& dimensions) const {
-    std::vector<SizeId> sources;
-    for (const Dimension& dimension : dimensions)
-      if (dimension.axis != none) sources.push_back(kernel_.axes[dimension.axis].extent);
-    return sources;
-  }
-
-  /// An argument of its own with these dimensions, slowest first, and an access that walks it.
-  /// With `skipped`, the first that many indices of dimensions[0] lie before the argument.
-  uint32_t make_access(DType dtype, Use use, const std::vector<Dimension>& dimensions,
-                       int64_t skipped = 0) {
-    Access access;
-    access.argument = uint32_t(kernel_.arguments.size());
-    access.strides.assign(kernel_.axes.size(), none);
-    kernel_.arguments.push_back({dtype, use});
-    bool reversed = std::any_of(dimensions.begin(), dimensions.end(),
-                                [](const Dimension& d) { return d.reversed; });
-    // A base that depends on extents must never become 0 or 1.
-    int64_t pad = skipped    ? 0
-                  : reversed ? 2 + int64_t(random_.below(3))
-                             : int64_t(random_.below(4));
-    auto total = [=, this](const Sizes& sizes) {
-      int64_t elements = pad;
-      elements += dimensions.empty() ? 1
-                                     : extent_in(dimensions[0], sizes) *
-                                           stride_in(dimensions, 0, sizes) / dimensions[0].step;
-      return elements;
-    };
-    argument_elements_.push_back(total);
-    for (size_t i = 0; i < dimensions.size(); ++i) {
-      if (dimensions[i].axis == none) continue;
-      int sign = dimensions[i].reversed ? -1 : 1;
-      std::vector<Dimension> later(dimensions.begin() + long(i) + 1, dimensions.end());
-      access.strides[dimensions[i].axis] = derived_size(
-          sources_of(later),
-          [=, this](const Sizes& sizes) { return sign * stride_in(dimensions, i, sizes); });
-    }
-    auto base = [=, this](const Sizes& sizes) {
-      int64_t sum = pad - (skipped ? skipped * stride_in(dimensions, 0, sizes) : 0);
-      for (size_t i = 0; i < dimensions.size(); ++i)
-        if (dimensions[i].reversed)
-          sum += stride_in(dimensions, i, sizes) *
-                 (extent_in(dimensions[i], sizes) / dimensions[i].step - 1);
-      return sum;
-    };
-    if (skipped || reversed)
-      access.base = derived_size(sources_of(dimensions), base);
-    else if (pad > 0)
-      access.base = derived_size({}, base);
-    kernel_.accesses.push_back(access);
-    return uint32_t(kernel_.accesses.size() - 1);
   }
 
   /// The axes that are known in the current place, in random order; `all` of them or some.
@@ -235,7 +130,7 @@ class Generator {
     } else if (options_.predicates && !dimensions.empty() && random_.chance(15)) {
       return load_beyond_edge(dtype, dimensions);
     } else {
-      access = make_access(storage_of(dtype), Use::read, dimensions);
+      access = layout_.make_access(storage_of(dtype), Use::read, dimensions);
     }
     if (options_.predicates && random_.chance(15)) predicate = value(DType::boolean);
     kernel_.accesses[access].predicate = predicate;
@@ -248,7 +143,7 @@ class Generator {
     int64_t skipped = 1 + int64_t(random_.below(3));
     ValueId position = emit(Opcode::index, DType::i64, {}, dimensions[0].axis);
     ValueId predicate = emit(Opcode::le, DType::boolean, {constant(DType::i64, skipped), position});
-    uint32_t access = make_access(storage_of(dtype), Use::read, dimensions, skipped);
+    uint32_t access = layout_.make_access(storage_of(dtype), Use::read, dimensions, skipped);
     kernel_.accesses[access].predicate = predicate;
     return emit(Opcode::load, dtype, {}, access);
   }
@@ -257,10 +152,8 @@ class Generator {
   uint32_t make_table(DType dtype, Use use, std::vector<Dimension> dimensions, ValueId selector) {
     int64_t entries = 1 + int64_t(random_.below(7));
     dimensions.insert(dimensions.begin(), Dimension{none, entries});
-    uint32_t access = make_access(dtype, use, dimensions);
-    SizeId stride = derived_size(sources_of(dimensions), [=, this](const Sizes& sizes) {
-      return stride_in(dimensions, 0, sizes);
-    });
+    uint32_t access = layout_.make_access(dtype, use, dimensions);
+    SizeId stride = layout_.stride_size(dimensions);
     ValueId entry = emit(Opcode::rem, DType::i64, {selector, constant(DType::i64, entries)});
     entry = emit(Opcode::abs, DType::i64, {entry});
     ValueId step = emit(Opcode::size, DType::i64, {}, stride);
@@ -398,11 +291,8 @@ class Generator {
     if (random_.chance(40)) index_value();
     if (has_room_for_argument() && random_.chance(80)) load(random_dtype());
     uint32_t in_place = none;
-    if (options_.in_place && has_room_for_argument() && random_.chance(20)) {
-      DType dtype = random_dtype();
-      in_place = make_access(storage_of(dtype), Use::update, random_dimensions(true));
-      emit(Opcode::load, dtype, {}, in_place);
-    }
+    if (options_.in_place && has_room_for_argument() && random_.chance(30))
+      in_place = load_in_place();
     random_instructions();
     make_stores(must_store);
     if (in_place != none) {
@@ -411,6 +301,22 @@ class Generator {
     }
     close(stage);
     visible_ = outside;
+  }
+
+  /// Loads what this sweep will store to through the access that is returned: one argument, or two
+  /// that are the same memory, as where an input is donated to an output.
+  uint32_t load_in_place() {
+    DType stored = storage_of(random_dtype());
+    bool two = random_.chance(60);
+    uint32_t store =
+        layout_.make_access(stored, two ? Use::write : Use::update, random_dimensions(true));
+    DType loaded = stored;
+    if (two && random_.chance(40)) loaded = random_.pick(options_.dtypes);
+    bool fits = size_of(loaded) == size_of(stored) && loaded != DType::boolean;
+    if (!fits) loaded = stored;
+    uint32_t load = two ? layout_.make_alias(store, loaded, Use::read) : store;
+    emit(Opcode::load, compute_dtype(loaded), {}, load);
+    return store;
   }
 
   void index_value() {
@@ -432,7 +338,7 @@ class Generator {
         emit(Opcode::store_add, dtype, {stored}, access);
         continue;
       }
-      access = make_access(storage_of(dtype), Use::write, random_dimensions(true));
+      access = layout_.make_access(storage_of(dtype), Use::write, random_dimensions(true));
       if (options_.predicates && random_.chance(20))
         kernel_.accesses[access].predicate = value(DType::boolean);
       emit(Opcode::store, dtype, {stored}, access);
@@ -448,7 +354,7 @@ class Generator {
     for (uint32_t axis = 0; axis < kernel_.axes.size(); ++axis)
       if (kernel_.axes[axis].role == Role::row) rows.push_back(axis);
     if (rows.empty() || !options_.indirect)
-      return make_access(storage_of(dtype), Use::update, dimensions);
+      return layout_.make_access(storage_of(dtype), Use::update, dimensions);
     ValueId row = emit(Opcode::index, DType::i64, {}, random_.pick(rows));
     return make_table(storage_of(dtype), Use::update, dimensions, row);
   }
@@ -500,44 +406,25 @@ class Generator {
   uint32_t make_column_access(DType dtype, bool sweep) {
     if (kernel_.rows_per_chunk == none) {
       static constexpr int64_t rows[] = {1, 2, 3, 4, 8};
-      kernel_.rows_per_chunk = free_size(rows[random_.below(5)]);
+      kernel_.rows_per_chunk = layout_.free_size(rows[random_.below(5)]);
     }
     enter(true, false, sweep, false);
     std::vector<Dimension> dimensions = random_dimensions(true);
     enter(true, true, sweep, false);
-    uint32_t access = make_access(storage_of(dtype), Use::write, dimensions);
-    auto of_one_chunk = argument_elements_.back();
-    kernel_.accesses[access].chunk_stride =
-        derived_size(sources_of(dimensions), [=, this](const Sizes& sizes) {
-          return dimensions.empty() ? 1
-                                    : extent_in(dimensions[0], sizes) *
-                                          stride_in(dimensions, 0, sizes) / dimensions[0].step;
-        });
-    argument_elements_.back() = [=, this](const Sizes& sizes) {
-      return of_one_chunk(sizes) * chunk_count(kernel_, sizes.data());
-    };
-    return access;
+    return layout_.make_chunked_access(storage_of(dtype), dimensions);
   }
 
   // ---- Data ------------------------------------------------------------------------------------
 
   std::vector<LaunchData> make_segments() {
-    std::vector<LaunchData> segments(options_.segments && random_.chance(30) ? 2 + random_.below(2)
-                                                                             : 1);
-    for (size_t i = 0; i < segments.size(); ++i) {
-      Sizes& sizes = segments[i].sizes;
-      sizes = values_of_sizes();
-      for (size_t id = 0; i > 0 && id < sizes.size(); ++id) {
-        if (rules_[id])
-          sizes[id] = rules_[id](sizes);
-        else if (!kernel_.sizes[id].fixed)
-          sizes[id] = 2 + int64_t(random_.below(uint64_t(sizes[id])));
-      }
-      for (DType dtype : kernel_.scalars)
-        segments[i].scalars.push_back(random_bits(random_, dtype));
-      for (size_t argument = 0; argument < kernel_.arguments.size(); ++argument)
-        segments[i].arguments.push_back(random_memory(random_, kernel_.arguments[argument].dtype,
-                                                      argument_elements_[argument](sizes)));
+    bool several = options_.segments && random_.chance(30);
+    std::vector<LaunchData> segments(several ? 2 + random_.below(2) : 1);
+    for (LaunchData& segment : segments) {
+      segment.sizes = &segment == &segments[0] ? layout_.values() : layout_.other_values();
+      for (DType dtype : kernel_.scalars) segment.scalars.push_back(random_bits(random_, dtype));
+      for (size_t i = 0; i < kernel_.arguments.size(); ++i)
+        segment.arguments.push_back(
+            random_memory(random_, kernel_.arguments[i].dtype, layout_.elements(i, segment.sizes)));
     }
     return segments;
   }
@@ -546,8 +433,7 @@ class Generator {
   RandomKernelOptions options_;
   std::vector<DType> focus_;
   Kernel kernel_;
-  std::vector<SizeRule> rules_;              // by size; none: free
-  std::vector<SizeRule> argument_elements_;  // by argument
+  RandomLayout layout_{kernel_, random_};
   std::vector<ValueId> visible_;
   std::vector<uint32_t> unread_;  // row accumulators that no `reduced` has read
   bool roles_[4] = {};

@@ -42,6 +42,9 @@ struct LaunchData {
 struct RandomKernel {
   Kernel kernel;
   std::vector<LaunchData> segments;
+  /// By argument: the one whose memory it is handed, mostly itself. Of the rest, LaunchData holds
+  /// no bytes.
+  std::vector<uint32_t> owners;
 };
 
 RandomKernel make_random_kernel(uint64_t seed, const RandomKernelOptions& options = {});

@@ -39,9 +39,9 @@ std::vector<LaunchData> run_reference(const RandomKernel& random) {
   for (LaunchData& data : result) {
     std::vector<void*> arguments;
     std::vector<size_t> bytes;
-    for (std::vector<std::byte>& memory : data.arguments) {
-      arguments.push_back(memory.data());
-      bytes.push_back(memory.size());
+    for (uint32_t owner : random.owners) {
+      arguments.push_back(data.arguments[owner].data());
+      bytes.push_back(data.arguments[owner].size());
     }
     program.run(segment_of(data, arguments), bytes);
   }
@@ -54,12 +54,13 @@ std::vector<LaunchData> run_on(Backend& backend, const RandomKernel& random) {
   std::vector<std::vector<void*>> arguments;
   std::vector<Segment> segments;
   for (const LaunchData& data : random.segments) {
-    std::vector<void*>& pointers = arguments.emplace_back();
+    size_t first = buffers.size();
     for (const std::vector<std::byte>& memory : data.arguments) {
       buffers.push_back(backend.allocate(memory.size()));
-      pointers.push_back(buffers.back()->data());
-      backend.copy_to_device(pointers.back(), memory.data(), memory.size());
+      backend.copy_to_device(buffers.back()->data(), memory.data(), memory.size());
     }
+    std::vector<void*>& pointers = arguments.emplace_back();
+    for (uint32_t owner : random.owners) pointers.push_back(buffers[first + owner]->data());
     segments.push_back(segment_of(data, pointers));
   }
   const Kernel* kernel = &random.kernel;
