@@ -63,7 +63,7 @@ Value Indexer::in_bounds(const IndexExpression& a, int64_t extent) const {
   return result;
 }
 
-void Indexer::split(const IndexExpression& a, int64_t by, IndexExpression& quotient, IndexExpression& remainder) const {
+void Indexer::split(IndexExpression a, int64_t by, IndexExpression& quotient, IndexExpression& remainder) const {
   quotient = remainder = {};
   if (!a.dynamic) {
     for (int axis = 0; axis < max_axes; ++axis)

@@ -48,7 +48,7 @@ class Indexer {
     int64_t low, high;
   };
   Range range(const IndexExpression& a) const;
-  void split(const IndexExpression& a, int64_t by, IndexExpression& quotient, IndexExpression& remainder) const;
+  void split(IndexExpression a, int64_t by, IndexExpression& quotient, IndexExpression& remainder) const;
 
   KernelBuilder& builder_;
   const std::vector<int64_t>& extents_;

@@ -32,12 +32,20 @@ class Simplifier {
       for (NodeId& input : copy.inputs) input = renamed[input];
       renamed.push_back(add(std::move(copy)));
     }
-    for (NodeId output : from_.outputs) to_.outputs.push_back(renamed[output]);
+    for (NodeId output : from_.outputs) to_.outputs.push_back(without_reshape(renamed[output]));
     return drop_unused();
   }
 
  private:
   const GraphNode& node(NodeId id) const { return to_.nodes[id]; }
+
+  /// What is stored is row-major either way, so an output's own reshape costs nothing.
+  NodeId without_reshape(NodeId id) const {
+    while (node(id).op == OpId::reshape && 
+           (!node(node(id).inputs[0]).inputs.empty() || node(node(id).inputs[0]).op == OpId::leaf))
+      id = node(id).inputs[0];
+    return id;
+  }
 
   NodeId add(GraphNode fresh) {
     if (auto same = rewrite(fresh)) return *same;
