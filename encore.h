@@ -1,7 +1,11 @@
 // The umbrella: everything that a program which trains a model reaches for.
 #pragma once
+#include <encore/autograd/backward.h>
+#include <encore/autograd/parameter.h>
+#include <encore/autograd/transform.h>
 #include <encore/core/error.h>
 #include <encore/core/settings.h>
+#include <encore/lazy/composite.h>
 #include <encore/lazy/contraction.h>
 #include <encore/lazy/create.h>
 #include <encore/lazy/elementwise.h>
@@ -10,4 +14,20 @@
 #include <encore/lazy/random.h>
 #include <encore/lazy/reduction.h>
 #include <encore/lazy/tensor.h>
+#include <encore/nn/activation.h>
+#include <encore/nn/layer_norm.h>
+#include <encore/nn/loss.h>
+#include <encore/nn/module.h>
+#include <encore/nn/rms_norm.h>
+#include <encore/nn/sequential.h>
+#include <encore/optim/adam.h>
+#include <encore/optim/clip.h>
+#include <encore/optim/optimizer.h>
+#include <encore/optim/schedule.h>
+#include <encore/optim/sgd.h>
+#include <encore/trace/statistics.h>
+#include <encore/utils/data_loader.h>
 #include <encore/utils/dump.h>
+#include <encore/utils/idx.h>
+#include <encore/utils/progress.h>
+#include <encore/utils/table.h>

@@ -1,5 +1,7 @@
 #include <encore/autograd/parameter.h>
 
+#include <encore/lazy/record.h>
+
 namespace encore {
 
 Tensor ParameterRef::tensor(std::source_location at) const {

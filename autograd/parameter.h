@@ -8,7 +8,7 @@
 #include <memory>
 #include <string>
 
-#include <encore/lazy/record.h>
+#include <encore/lazy/tensor.h>
 
 namespace encore {
 

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <encore/autograd/backward.h>
+#include <encore/lazy/record.h>
 
 namespace encore {
 namespace detail {

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include <encore/autograd/backward.h>
+#include <encore/lazy/record.h>
 
 namespace encore {
 

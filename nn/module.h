@@ -18,6 +18,7 @@
 #include <vector>
 
 #include <encore/autograd/parameter.h>
+#include <encore/lazy/record.h>
 
 namespace encore {
 

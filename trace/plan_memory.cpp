@@ -1,4 +1,5 @@
 #include <encore/trace/plan_memory.h>
+#include <encore/trace/lower.h>
 
 #include <fmt/format.h>
 

@@ -4,12 +4,13 @@
 // kernel that writes it is the last to read the leaf and reads it, at each point, only where it then
 // writes. Intermediates share arena bytes when their lifetimes (by launch) do not meet.
 #pragma once
+#include <cstdint>
 #include <string>
 #include <vector>
 
-#include <encore/trace/lower.h>
-
 namespace encore::trace {
+
+struct LoweredTrace;
 
 struct MemoryPlan {
   static constexpr int64_t in_no_arena = -1;
