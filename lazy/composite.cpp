@@ -1,5 +1,6 @@
 // Elementwise composites: helpers and activations.
 #include <encore/lazy/composite.h>
+#include <encore/lazy/elementwise.h>
 #include <encore/lazy/random.h>
 #include <encore/lazy/refuse.h>
 

@@ -7,7 +7,7 @@
 // caller hands over are runtime arguments: changing one compiles nothing. Shapes and dtypes that do
 // not fit throw at the caller's line.
 #pragma once
-#include <encore/lazy/elementwise.h>
+#include <encore/lazy/tensor.h>
 
 namespace encore {
 

@@ -1,6 +1,7 @@
 // What the composites over axes share.
 #pragma once
 #include <encore/lazy/composite.h>
+#include <encore/lazy/elementwise.h>
 #include <encore/lazy/reduction.h>
 #include <encore/lazy/refuse.h>
 
