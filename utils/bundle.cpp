@@ -54,7 +54,9 @@ std::string note(const Event& event) {
     case EventKind::fusion_refusal:
       return fmt::format("not fused: {} at {} {}", event.name, place(event.where), event.text);
     case EventKind::compile:
-      return fmt::format("compiled {} in {:.3f} ms", event.name, double(event.value) * 1e-6);
+      return event.value == 0
+                 ? fmt::format("compiled {}", event.name)
+                 : fmt::format("compiled {} in {:.3f} ms", event.name, double(event.value) * 1e-6);
     default:
       return {};
   }
@@ -170,7 +172,7 @@ std::string to_dot(std::string_view listing) {
   for (std::string line; std::getline(lines, line);) {
     if (!std::regex_match(line, match, definition)) continue;
     const std::string name = match[1], body = match[2];
-    std::string label = std::regex_replace(body, use, "");
+    std::string label = std::regex_replace(body, std::regex(R"(%\w+\s*)"), "");
     label = std::regex_replace(label, std::regex(R"(["\\])"), "\\$&");
     dot += fmt::format("  \"{0}\" [label=\"{0} {1}\"];\n", name, label);
     for (std::sregex_iterator it(body.begin(), body.end(), use), end; it != end; ++it) {

@@ -52,12 +52,14 @@ constexpr std::string_view kind_names[] = {
 void print(const Event& event) {
   std::string line = fmt::format("encore: {} {}", kind_names[int(event.kind)], event.name);
   if (event.kind == EventKind::compile) {
-    line += fmt::format(" {:.3f} ms", double(event.value) * 1e-6);
+    if (event.value != 0) line += fmt::format(" {:.3f} ms", double(event.value) * 1e-6);
   } else if (event.value != 0) {
     line += fmt::format(" {}", event.value);
   }
   if (event.where.line != 0) line += fmt::format(" at {}:{}", event.where.file, event.where.line);
-  if (!event.text.empty()) line += fmt::format("\n{}", event.text);
+  // A compiled kernel's body is for the dump; here it would bury the lines.
+  if (!event.text.empty() && event.kind != EventKind::compile)
+    line += fmt::format("\n{}", event.text);
   fmt::print(stderr, "{}\n", line);
 }
 
