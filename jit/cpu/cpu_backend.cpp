@@ -20,13 +20,26 @@
 namespace encore::jit {
 namespace {
 
-class CpuExecutable : public Executable {
+/// What a kernel without generated code is stored as: the cache takes no empty bytes.
+constexpr std::byte no_code{0};
+
+bool has_code(const Binary& binary) { return binary.bytes.size() > 1; }
+
+template <class Function>
+Function find(const LoadedCode* code, const char* symbol, const Kernel& kernel) {
+  void* address = code ? code->find(symbol) : nullptr;
+  if (!address) throw Error("a stored binary of kernel '" + kernel.name + "' is damaged", {});
+  return reinterpret_cast<Function>(address);
+}
+
+/// A loop nest that LLVM compiled whole.
+class LoopExecutable : public Executable {
  public:
-  CpuExecutable(const Kernel& kernel, const Binary& binary)
-      : launcher_(kernel), code_(load_object(binary.bytes)), bytes_(binary.bytes.size()) {
-    function_ = reinterpret_cast<KernelFunction>(code_->find(kernel_symbol));
-    if (!function_) throw Error("a stored binary of kernel '" + kernel.name + "' is damaged", {});
-  }
+  LoopExecutable(const Kernel& kernel, const Binary& binary)
+      : launcher_(kernel),
+        code_(load_object(binary.bytes)),
+        function_(find<KernelFunction>(code_.get(), kernel_symbol, kernel)),
+        bytes_(binary.bytes.size()) {}
   void launch(std::span<const Segment> segments) const override {
     launcher_.launch(function_, segments);
   }
@@ -36,6 +49,36 @@ class CpuExecutable : public Executable {
   Launcher launcher_;
   std::unique_ptr<LoadedCode> code_;
   KernelFunction function_;
+  size_t bytes_;
+};
+
+/// A contraction by blocks, with what LLVM compiled for its ends.
+class ContractionExecutable : public Executable {
+ public:
+  ContractionExecutable(const Kernel& kernel, Isa isa, const Binary& binary)
+      : kernel_(kernel), isa_(isa), bytes_(binary.bytes.size()) {
+    if (has_code(binary)) code_ = load_object(binary.bytes);
+    using Evaluate = decltype(OperandEvaluator::evaluate);
+    auto evaluator = [&](bool a) {
+      const char* symbol = a ? operand_a_symbol : operand_b_symbol;
+      return OperandEvaluator{find<Evaluate>(code_.get(), symbol, kernel),
+                              operand_runs_along_depth(kernel, a)};
+    };
+    ContractionNeeds needs = contraction_needs(kernel);
+    if (needs.finisher) ends_.finish = find<TileFinisher>(code_.get(), finisher_symbol, kernel);
+    if (needs.a) ends_.a = evaluator(true);
+    if (needs.b) ends_.b = evaluator(false);
+  }
+  void launch(std::span<const Segment> segments) const override {
+    for (const Segment& segment : segments) run_contraction(kernel_, ends_, isa_, segment);
+  }
+  size_t bytes() const override { return bytes_; }
+
+ private:
+  Kernel kernel_;
+  Isa isa_;
+  std::unique_ptr<LoadedCode> code_;
+  ContractionCode ends_;
   size_t bytes_;
 };
 
@@ -59,7 +102,9 @@ class CpuBackend : public Backend {
   }
 
   std::shared_ptr<const Executable> load(const Kernel& kernel, const Binary& binary) override {
-    return std::make_shared<CpuExecutable>(kernel, binary);
+    if (contraction_needs(kernel).blocked)
+      return std::make_shared<ContractionExecutable>(kernel, isa_, binary);
+    return std::make_shared<LoopExecutable>(kernel, binary);
   }
 
   std::vector<Listing> listings(const Kernel& kernel) override {
@@ -87,7 +132,12 @@ class CpuBackend : public Backend {
   std::unique_ptr<llvm::Module> make_module(const Kernel& kernel, llvm::LLVMContext& context) {
     auto module = std::make_unique<llvm::Module>("kernel", context);
     machine_code_.prepare(*module);
-    Emitter(kernel, isa_, *module).emit_kernel();
+    Emitter emitter(kernel, isa_, *module);
+    ContractionNeeds needs = contraction_needs(kernel);
+    if (!needs.blocked) emitter.emit_kernel();
+    if (needs.finisher) emitter.emit_finisher();
+    if (needs.a) emitter.emit_operand(true);
+    if (needs.b) emitter.emit_operand(false);
     check(kernel, *module);
     machine_code_.optimize(*module);
     return module;
@@ -103,7 +153,9 @@ class CpuBackend : public Backend {
 
   Binary compile_one(const Kernel& kernel) {
     llvm::LLVMContext context;
-    return {machine_code_.object(*make_module(kernel, context))};
+    std::unique_ptr<llvm::Module> module = make_module(kernel, context);
+    if (module->empty()) return {{no_code}};
+    return {machine_code_.object(*module)};
   }
 
   Isa isa_;

@@ -38,10 +38,8 @@ Value* Emitter::access_pointer(ValueId id) {
 }
 
 /// The address of each lane; with one lane, a scalar.
-Value* Emitter::element_pointers(ValueId id) {
-  const Access& access = kernel_.accesses[kernel_.instructions[id].aux];
+Value* Emitter::element_pointers(const Access& access, Value* pointer) {
   llvm::Type* type = math_.memory_type(kernel_.arguments[access.argument].dtype);
-  Value* pointer = access_pointer(id);
   SizeId stride = vector_axis_ == none ? none : stride_along(kernel_, access, vector_axis_);
   if (stride != none && lanes_.first)
     pointer = ir_.CreateGEP(type, pointer, ir_.CreateMul(lanes_.first, size(stride)));
@@ -98,7 +96,7 @@ Value* Emitter::load(ValueId id) {
   llvm::Type* element = math_.memory_type(dtype);
   llvm::Type* type = math_.memory_type(dtype, lanes_.count);
   if (lanes_.count == 1) {
-    Value* pointer = wanted_or(zeros_, access, element_pointers(id));
+    Value* pointer = wanted_or(zeros_, access, element_pointers(access, access_pointer(id)));
     return math_.from_memory(load_from(pointer, type, nullptr), dtype);
   }
   Value* mask = access_mask(access);
@@ -123,36 +121,36 @@ Value* Emitter::load(ValueId id) {
       break;
     }
     case Pattern::strided:
-      stored =
-          ir_.CreateMaskedGather(type, element_pointers(id), Align(size_of(dtype)), mask, zero);
+      stored = ir_.CreateMaskedGather(type, element_pointers(access, access_pointer(id)),
+                                      Align(size_of(dtype)), mask, zero);
       break;
   }
   return math_.from_memory(stored, dtype);
 }
 
-void Emitter::store(ValueId id, Value* value) {
-  const Access& access = kernel_.accesses[kernel_.instructions[id].aux];
+void Emitter::store(const Access& access, Value* pointer, Value* value) {
   DType dtype = kernel_.arguments[access.argument].dtype;
   llvm::Type* element = math_.memory_type(dtype);
   Value* stored = math_.to_memory(value, dtype);
   if (lanes_.count == 1) {
-    store_to(wanted_or(discard_, access, element_pointers(id)), stored, nullptr);
+    store_to(wanted_or(discard_, access, element_pointers(access, pointer)), stored, nullptr);
     return;
   }
   Value* mask = access_mask(access);
   switch (pattern_of(access)) {
     case Pattern::contiguous:
-      store_to(ir_.CreateGEP(element, access_pointer(id), lanes_.first), stored, mask);
+      store_to(ir_.CreateGEP(element, pointer, lanes_.first), stored, mask);
       return;
     case Pattern::reversed: {
       Value* lowest = ir_.CreateAdd(lanes_.first, index_constant(lanes_.count - 1));
-      Value* pointer = ir_.CreateGEP(element, access_pointer(id), ir_.CreateNeg(lowest));
+      pointer = ir_.CreateGEP(element, pointer, ir_.CreateNeg(lowest));
       store_to(pointer, reversed(stored), mask ? reversed(mask) : nullptr);
       return;
     }
     case Pattern::uniform:  // the last lane wins, as it should
     case Pattern::strided:
-      ir_.CreateMaskedScatter(stored, element_pointers(id), Align(size_of(dtype)), mask);
+      ir_.CreateMaskedScatter(stored, element_pointers(access, pointer), Align(size_of(dtype)),
+                              mask);
       return;
   }
 }
@@ -168,14 +166,15 @@ void Emitter::store_add(ValueId id, Value* value) {
     store_to(pointer, math_.to_memory(sum, storage), mask);
   };
   if (lanes_.count == 1)
-    return add_to(wanted_or(discard_, access, element_pointers(id)), value, nullptr);
+    return add_to(wanted_or(discard_, access, element_pointers(access, access_pointer(id))), value,
+                  nullptr);
   Value* mask = access_mask(access);
   if (pattern_of(access) == Pattern::contiguous)
     return add_to(ir_.CreateGEP(math_.memory_type(storage), access_pointer(id), lanes_.first),
                   value, mask);
   Lanes vector = lanes_;
   llvm::Type* type = math_.value_type(dtype);
-  Value* pointers = element_pointers(id);
+  Value* pointers = element_pointers(access, access_pointer(id));
   auto spill = [&](Value* lanes) {
     Value* memory = reserve(lanes->getType(), 1, "lanes");
     ir_.CreateStore(lanes, memory);

@@ -5,6 +5,7 @@
 #include <encore/jit/cpu/emitter.h>
 #include <llvm/IR/IntrinsicsX86.h>
 
+#include <algorithm>
 #include <cstddef>
 
 namespace encore::jit {
@@ -141,49 +142,36 @@ void Emitter::emit_row_stage(const Stage& stage) {
   }
   if (stage.first_accumulator == stage.last_accumulator) return;
   guarded(first, [&] {
-    for (uint32_t i = stage.first_accumulator; i < stage.last_accumulator; ++i) {
-      const Accumulator& accumulator = kernel_.accumulators[i];
-      Value* pointer = totals_of(i);
-      llvm::Type* type = math_.memory_type(accumulator.dtype);
-      Value* old = math_.from_memory(load_from(pointer, type, nullptr), accumulator.dtype);
-      Value* total =
-          math_.combine(accumulator.reduce, accumulator.dtype, old, values_[accumulator.value]);
-      if (accumulator.predicate != none)
-        total = ir_.CreateSelect(values_[accumulator.predicate], total, old);
-      store_to(pointer, math_.to_memory(total, accumulator.dtype), nullptr);
-    }
+    for (uint32_t i = stage.first_accumulator; i < stage.last_accumulator; ++i)
+      feed_column_total(i);
   });
 }
 
-Value* Emitter::totals_of(uint32_t accumulator) {
-  Value* offset = ir_.CreateMul(index_constant(accumulator), bounds_.totals_stride);
-  return ir_.CreateGEP(ir_.getInt8Ty(), bounds_.totals, offset);
-}
-
-/// Calls `visit` for every column accumulator, with the lanes of its totals set.
-void Emitter::for_each_column_total(const std::function<void(const Accumulator&, Value*)>& visit) {
+/// Calls `visit` for every column accumulator, with the lanes set that its totals are due for.
+void Emitter::for_each_column_total(const std::function<void(const Accumulator&)>& visit) {
   for (const Stage& stage : kernel_.stages) {
     for (uint32_t i = stage.first_accumulator; i < stage.last_accumulator; ++i) {
       const Accumulator& accumulator = kernel_.accumulators[i];
       if (!accumulator.column) continue;
-      Value* totals = totals_of(i);
       if (stage.kind == StageKind::row) {
+        lanes_ = Lanes{};
         guarded(ir_.CreateICmpEQ(bounds_.inner_begin, index_constant(0)),
-                [&] { visit(accumulator, totals); });
+                [&] { visit(accumulator); });
         continue;
       }
-      llvm::Type* type = math_.memory_type(accumulator.dtype);
-      for_each_run(Role::inner, bounds_.inner_begin, bounds_.inner_end,
-                   [&](Value* begin, Value* end, Value* number) {
-                     loop(begin, end, 1, [&](Value* point) {
-                       lanes_ = Lanes{1, point, nullptr};
-                       uint32_t axis = last_axis(kernel_, Role::inner);
-                       if (axis != none) position_[axis] = point;
-                       Value* at = ir_.CreateSub(ir_.CreateAdd(number, point), bounds_.inner_begin);
-                       visit(accumulator, ir_.CreateGEP(type, totals, at));
-                     });
-                   });
-      lanes_ = Lanes{};
+      // A sweep without instructions.
+      Stage sweep{StageKind::sweep, 0, 0, i, i};
+      vectorize_along(last_axis(kernel_, Role::inner));
+      row_totals_.clear();
+      vector_lanes_ = vector_axis_ == none
+                          ? 1
+                          : std::min(16, vector_bytes(isa_) / int(size_of(accumulator.dtype)));
+      deliver_ = [&] { visit(accumulator); };
+      for_each_run(
+          Role::inner, bounds_.inner_begin, bounds_.inner_end,
+          [&](Value* begin, Value* end, Value* number) { emit_run(sweep, begin, end, number); });
+      deliver_ = nullptr;
+      vector_axis_ = none;
     }
   }
 }
@@ -192,11 +180,12 @@ void Emitter::for_each_column_total(const std::function<void(const Accumulator&,
 void Emitter::begin_chunk() {
   Value* chunk_begin = ir_.CreateMul(bounds_.chunk, size(kernel_.rows_per_chunk));
   guarded(ir_.CreateICmpEQ(bounds_.row_begin, chunk_begin), [&] {
-    for_each_column_total([&](const Accumulator& accumulator, Value* total) {
-      uint64_t identity = identity_bits(accumulator.reduce, accumulator.dtype);
-      store_to(total,
-               math_.to_memory(math_.literal(accumulator.dtype, identity), accumulator.dtype),
-               nullptr);
+    for_each_column_total([&](const Accumulator& accumulator) {
+      Value* identity =
+          math_.literal(accumulator.dtype, identity_bits(accumulator.reduce, accumulator.dtype));
+      if (lanes_.count > 1) identity = ir_.CreateVectorSplat(unsigned(lanes_.count), identity);
+      store_to(total_pointer(accumulator), math_.to_memory(identity, accumulator.dtype),
+               lanes_.mask);
     });
   });
 }
@@ -209,12 +198,11 @@ void Emitter::end_chunk() {
   Value* chunk_end = ir_.CreateMul(next, size(kernel_.rows_per_chunk));
   chunk_end = ir_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, chunk_end, rows);
   guarded(ir_.CreateICmpEQ(bounds_.row_end, chunk_end), [&] {
-    for_each_column_total([&](const Accumulator& accumulator, Value* total) {
-      llvm::Type* type = math_.memory_type(accumulator.dtype);
-      Value* value = math_.from_memory(load_from(total, type, nullptr), accumulator.dtype);
+    for_each_column_total([&](const Accumulator& accumulator) {
+      llvm::Type* type = math_.memory_type(accumulator.dtype, lanes_.count);
+      Value* total = load_from(total_pointer(accumulator), type, lanes_.mask);
       const Access& access = kernel_.accesses[accumulator.access];
-      DType storage = kernel_.arguments[access.argument].dtype;
-      store_to(base_pointer(access), math_.to_memory(value, storage), nullptr);
+      store(access, base_pointer(access), math_.from_memory(total, accumulator.dtype));
     });
   });
 }

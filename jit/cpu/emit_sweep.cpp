@@ -30,12 +30,12 @@ bool is_constant_false(Value* condition) {
 
 /// As many lanes as the widest type that is loaded, stored, or computed with other than as an
 /// index has in a register.
-int Emitter::choose_lanes(uint32_t begin, uint32_t end, const Stage* stage) const {
+int Emitter::choose_lanes(const Stage& stage) const {
   if (vector_axis_ == none || fixed_or(kernel_, kernel_.axes[vector_axis_].extent, 2) == 1)
     return 1;
   size_t widest = 1;
   int most = vector_bytes(isa_);
-  for (uint32_t id = begin; id < end; ++id) {
+  for (uint32_t id = stage.begin; id < stage.end; ++id) {
     const Instruction& instruction = kernel_.instructions[id];
     bool memory = instruction.op == Opcode::load || instruction.op == Opcode::store ||
                   instruction.op == Opcode::store_add;
@@ -46,8 +46,7 @@ int Emitter::choose_lanes(uint32_t begin, uint32_t end, const Stage* stage) cons
     if (memory || instruction.dtype != DType::i64)
       widest = std::max(widest, size_of(instruction.dtype));
   }
-  for (uint32_t i = stage ? stage->first_accumulator : 0; i < (stage ? stage->last_accumulator : 0);
-       ++i) {
+  for (uint32_t i = stage.first_accumulator; i < stage.last_accumulator; ++i) {
     DType dtype = kernel_.instructions[kernel_.accumulators[i].value].dtype;
     widest = std::max(widest, size_of(dtype));
     if (!kernel_.accumulators[i].column) most = std::min(most, int(lane_count(dtype)));
@@ -62,11 +61,14 @@ int Emitter::unroll_of(const Stage& stage) const {
   return stage.end - stage.begin <= 24 ? 2 : 1;
 }
 
+void Emitter::vectorize_along(uint32_t axis) {
+  vector_axis_ = axis;
+  varying_ = axis == none ? std::vector<bool>(values_.size(), true) : varying_along(kernel_, axis);
+}
+
 void Emitter::emit_sweep(const Stage& stage) {
-  vector_axis_ = last_axis(kernel_, Role::inner);
-  varying_ = vector_axis_ == none ? std::vector<bool>(values_.size(), true)
-                                  : varying_along(kernel_, vector_axis_);
-  vector_lanes_ = choose_lanes(stage.begin, stage.end, &stage);
+  vectorize_along(last_axis(kernel_, Role::inner));
+  vector_lanes_ = choose_lanes(stage);
   row_totals_.clear();
   for (uint32_t i = stage.first_accumulator; i < stage.last_accumulator; ++i)
     if (!kernel_.accumulators[i].column) reserve_row_total(i);
@@ -260,6 +262,7 @@ void Emitter::emit_body(const Stage& stage, const Lanes& lanes,
   for (size_t i = 0; i < row_totals_.size(); ++i) feed_row_total(row_totals_[i], *partials[i]);
   for (uint32_t i = stage.first_accumulator; i < stage.last_accumulator; ++i)
     if (kernel_.accumulators[i].column) feed_column_total(i);
+  if (deliver_) deliver_();
 }
 
 Emitter::Partial Emitter::load_partial(const RowTotal& total, Value* lane) {
@@ -312,19 +315,26 @@ void Emitter::feed_row_total(const RowTotal& total, Partial& partial) {
   partial.index = ir_.CreateSelect(take, index, partial.index);
 }
 
-/// Adds to the totals of the inner points that the lanes stand for.
+/// Where the totals of the inner points that the lanes stand for lie; of a row scalar, the total.
+Value* Emitter::total_pointer(const Accumulator& accumulator) {
+  int64_t number = &accumulator - kernel_.accumulators.data();
+  Value* offset = ir_.CreateMul(index_constant(number), bounds_.totals_stride);
+  Value* totals = ir_.CreateGEP(ir_.getInt8Ty(), bounds_.totals, offset);
+  if (!lanes_.first) return totals;
+  Value* point = ir_.CreateSub(ir_.CreateAdd(run_number_, lanes_.first), bounds_.inner_begin);
+  return ir_.CreateGEP(math_.memory_type(accumulator.dtype), totals, point);
+}
+
 void Emitter::feed_column_total(uint32_t index) {
   const Accumulator& accumulator = kernel_.accumulators[index];
-  Value* point = ir_.CreateSub(ir_.CreateAdd(run_number_, lanes_.first), bounds_.inner_begin);
-  Value* pointer = ir_.CreateGEP(math_.memory_type(accumulator.dtype), totals_of(index), point);
+  Value* pointer = total_pointer(accumulator);
   llvm::Type* type = math_.memory_type(accumulator.dtype, lanes_.count);
   Value* value = operand(accumulator.value);
-  Value* mask = lanes_.mask;
-  Value* old = math_.from_memory(load_from(pointer, type, mask), accumulator.dtype);
+  Value* old = math_.from_memory(load_from(pointer, type, lanes_.mask), accumulator.dtype);
   Value* total = math_.combine(accumulator.reduce, accumulator.dtype, old, value);
   if (accumulator.predicate != none)
     total = ir_.CreateSelect(operand(accumulator.predicate), total, old);
-  store_to(pointer, math_.to_memory(total, accumulator.dtype), mask);
+  store_to(pointer, math_.to_memory(total, accumulator.dtype), lanes_.mask);
 }
 
 /// Lane j takes in lane j + h for h = lanes / 2 … 1.

@@ -18,6 +18,9 @@
 namespace encore::jit {
 
 inline constexpr const char* kernel_symbol = "encore_kernel";
+inline constexpr const char* finisher_symbol = "encore_finish";
+inline constexpr const char* operand_a_symbol = "encore_operand_a";
+inline constexpr const char* operand_b_symbol = "encore_operand_b";
 
 class Emitter {
  public:
@@ -25,6 +28,11 @@ class Emitter {
 
   /// Defines `kernel_symbol`, a KernelFunction.
   void emit_kernel();
+  /// Defines `finisher_symbol`, a TileFinisher (contraction_seam.h).
+  void emit_finisher();
+  /// Defines `operand_a_symbol` or `operand_b_symbol`, an operand's evaluator. Its lines run along
+  /// the depth where `operand_runs_along_depth` says so.
+  void emit_operand(bool a);
 
  private:
   /// What one evaluation of a piece of code covers: one point, or `count` points along the vector
@@ -42,6 +50,9 @@ class Emitter {
     // A finished tile of products: element (row - row_begin) * stride + (inner - inner_begin).
     llvm::Value* product = nullptr;
     llvm::Value* product_stride = nullptr;
+  };
+  struct Interval {
+    llvm::Value *begin, *end;
   };
   /// One row accumulator of the running sweep.
   struct RowTotal {
@@ -69,9 +80,8 @@ class Emitter {
   void emit_row_stage(const Stage& stage);
   void begin_chunk();
   void end_chunk();
-  void for_each_column_total(
-      const std::function<void(const Accumulator&, llvm::Value* total)>& visit);
-  llvm::Value* totals_of(uint32_t accumulator);
+  void for_each_column_total(const std::function<void(const Accumulator&)>& visit);
+  llvm::Value* total_pointer(const Accumulator& accumulator);
 
   // emit_loops.cpp: control flow.
   void loop(llvm::Value* begin, llvm::Value* end, int64_t step, const Body& body);
@@ -91,6 +101,7 @@ class Emitter {
   void emit_vector(const Stage& stage, const Lanes& lanes);
   void emit_body(const Stage& stage, const Lanes& lanes, const std::vector<Partial*>& partials);
   void emit_hoisted(uint32_t begin, uint32_t end);
+  void vectorize_along(uint32_t axis);
   void reserve_row_total(uint32_t accumulator);
   void feed_row_total(const RowTotal& total, Partial& partial);
   void feed_column_total(uint32_t accumulator);
@@ -99,7 +110,7 @@ class Emitter {
   llvm::Value* finish_row_total(const RowTotal& total);
   llvm::Value* tail_mask(llvm::Value* remaining);
   llvm::Value* wanted_lanes(ValueId predicate);
-  int choose_lanes(uint32_t begin, uint32_t end, const Stage* stage) const;
+  int choose_lanes(const Stage& stage) const;
   int unroll_of(const Stage& stage) const;
 
   // emit_instruction.cpp: each instruction once.
@@ -111,10 +122,10 @@ class Emitter {
   Pattern pattern_of(const Access& access) const;
   llvm::Value* base_pointer(const Access& access);
   llvm::Value* access_pointer(ValueId id);
-  llvm::Value* element_pointers(ValueId id);
+  llvm::Value* element_pointers(const Access& access, llvm::Value* pointer);
   llvm::Value* access_mask(const Access& access);
   llvm::Value* load(ValueId id);
-  void store(ValueId id, llvm::Value* stored);
+  void store(const Access& access, llvm::Value* pointer, llvm::Value* value);
   void store_add(ValueId id, llvm::Value* value);
   llvm::Value* load_from(llvm::Value* pointer, llvm::Type* type, llvm::Value* mask);
   void store_to(llvm::Value* pointer, llvm::Value* stored, llvm::Value* mask);
@@ -126,6 +137,8 @@ class Emitter {
   llvm::Value* product_from_tile();
   llvm::Value* product_by_loop();
   llvm::Value* contraction_operand(uint32_t begin, uint32_t end, ValueId result);
+  void emit_lines(const Stage& program, bool a, Interval positions, Interval depths,
+                  llvm::Value* to, llvm::Value* stride);
 
   llvm::Value* operand(ValueId id);
   llvm::Value* size(SizeId id);
@@ -156,8 +169,9 @@ class Emitter {
   std::vector<bool> varying_;           // per instruction, along the vector axis
   uint32_t vector_axis_ = none;
   Lanes lanes_;
-  int vector_lanes_ = 1;       // of the current loop
-  bool aligned_runs_ = false;  // a run of whole vectors is never cut inside a round
+  int vector_lanes_ = 1;           // of the current loop
+  std::function<void()> deliver_;  // if set, what every evaluation of the current loop ends with
+  bool aligned_runs_ = false;      // a run of whole vectors is never cut inside a round
   bool streaming_ = false;
   llvm::Value* row_number_ = nullptr;
   llvm::Value* run_number_ = nullptr;  // the linear number of the run's point 0, were it there

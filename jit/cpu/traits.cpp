@@ -86,6 +86,22 @@ std::vector<bool> varying_along(const Kernel& kernel, uint32_t axis) {
   return varying;
 }
 
+bool operand_runs_along_depth(const Kernel& kernel, bool a) {
+  const Contraction& contraction = *kernel.contraction;
+  uint32_t begin = a ? contraction.a_begin : contraction.b_begin;
+  uint32_t end = a ? contraction.a_end : contraction.b_end;
+  auto contiguous_loads = [&](Role role) {
+    uint32_t axis = last_axis(kernel, role);
+    return std::count_if(kernel.instructions.begin() + begin, kernel.instructions.begin() + end,
+                         [&](const Instruction& instruction) {
+                           if (axis == none || instruction.op != Opcode::load) return false;
+                           const Access& access = kernel.accesses[instruction.aux];
+                           return fixed_or(kernel, stride_along(kernel, access, axis), 0) == 1;
+                         });
+  };
+  return contiguous_loads(Role::contracted) >= contiguous_loads(a ? Role::row : Role::inner);
+}
+
 Traits traits_of(const Kernel& kernel) {
   Traits traits;
   for (const Accumulator& accumulator : kernel.accumulators)

@@ -18,6 +18,10 @@ Traits traits_of(const Kernel& kernel);
 /// The last axis of a role, or `none`.
 uint32_t last_axis(const Kernel& kernel, Role role);
 
+/// Does a contraction's operand read memory better along the contracted points than along its rows
+/// (a) or columns (b)?
+bool operand_runs_along_depth(const Kernel& kernel, bool a);
+
 /// For each instruction: does its value differ along `axis`? Stores count as differing.
 std::vector<bool> varying_along(const Kernel& kernel, uint32_t axis);
 
