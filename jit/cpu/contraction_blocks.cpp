@@ -321,8 +321,10 @@ void finish_empty(const Product& product) {
   const Sink& sink = product.sink;
   if (!sink.finish) return;
   const int64_t chunk = sink.rows_per_chunk ? sink.rows_per_chunk : product.rows;
+  // A row scalar has a total even where there are no columns.
+  const int64_t stride = widest_total * std::max<int64_t>(1, product.columns);
   std::unique_ptr<std::byte[]> totals(
-      new std::byte[size_t(widest_total * (sink.column_accumulators * product.columns + 1))]);
+      new std::byte[size_t(stride * std::max<int64_t>(1, sink.column_accumulators))]);
   for (int64_t outer = 0; outer < product.outers; ++outer) {
     int64_t row = 0;
     do {
@@ -335,7 +337,7 @@ void finish_empty(const Product& product) {
                       0,
                       product.columns,
                       totals.get(),
-                      widest_total * product.columns};
+                      stride};
       sink.finish(sink.segment->arguments, sink.segment->sizes, sink.segment->scalars, &tile);
       row += rows;
     } while (row < product.rows);
