@@ -127,11 +127,27 @@ inline Term copy_sign(const Term& magnitude, const Term& x) {
   return (to_bits(magnitude) | sign_of(x)).bitcast(x.dtype());
 }
 
-/// coefficients[0] + coefficients[1] x + ..., by Horner's rule in fma.
-inline Term polynomial(const Term& x, std::span<const double> coefficients) {
-  Term sum = x.constant(coefficients.back());
-  for (size_t i = coefficients.size() - 1; i-- > 0;) sum = fma(sum, x, coefficients[i]);
+/// coefficients[first] + coefficients[first + step] x + ..., by Horner's rule in fma.
+inline Term horner(const Term& x, std::span<const double> coefficients, size_t first, size_t step) {
+  size_t last = first + (coefficients.size() - 1 - first) / step * step;
+  Term sum = x.constant(coefficients[last]);
+  for (size_t i = last; i >= first + step; i -= step) sum = fma(sum, x, coefficients[i - step]);
   return sum;
+}
+
+/// coefficients[0] + coefficients[1] x + ...; long ones as even and odd halves in x^2, which a
+/// processor computes side by side: waiting, not arithmetic, is what long chains cost.
+inline Term polynomial(const Term& x, std::span<const double> coefficients) {
+  if (coefficients.size() < 8) return horner(x, coefficients, 0, 1);
+  Term square = x * x;
+  if (coefficients.size() < 20) {
+    Term odd = horner(square, coefficients, 1, 2);
+    return fma(odd, x, horner(square, coefficients, 0, 2));
+  }
+  Term fourth = square * square;
+  Term low = fma(horner(fourth, coefficients, 1, 4), x, horner(fourth, coefficients, 0, 4));
+  Term high = fma(horner(fourth, coefficients, 3, 4), x, horner(fourth, coefficients, 2, 4));
+  return fma(high, square, low);
 }
 
 /// The coefficients that belong to x's dtype.

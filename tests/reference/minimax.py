@@ -136,11 +136,11 @@ TABLE = {
                 -half_ln2(), half_ln2(), 10, 53),
     "expm1_f32": (lambda r: (mp.expm1(r) - r) / r ** 2, lambda r: r ** 2 / mp.expm1(r),
                   -half_ln2(), half_ln2(), 5, 24),
+    "exp_pow_f32": (lambda r: (mp.expm1(r) - r) / r ** 2, lambda r: r ** 2,
+                    -half_ln2(), half_ln2(), 5, 53),
     # log(1 + f) = f + f^2 q(f)
     "log_f32": (log_tail, lambda f: f ** 2 / mp.log1p(f),
                 root_minus_1(-1) * mpf("1.0001"), root_minus_1(1) * mpf("1.0001"), 8, 24),
-    "exp_pow_f32": (lambda r: (mp.expm1(r) - r) / r ** 2, lambda r: r ** 2,
-                    -half_ln2(), half_ln2(), 5, 53),
     "log_pow_f32": (log_tail, lambda f: f ** 2 / mp.log1p(f),
                     root_minus_1(-1) * mpf("1.0001"), root_minus_1(1) * mpf("1.0001"), 12, 53),
     # log(1 + f) = 2 s + s z q(z), s = f / (2 + f), z = s^2
@@ -161,76 +161,22 @@ TABLE = {
     "asin_f64": (odd(mp.asin), odd_weight(mp.asin), 0, mpf("0.25"), 11, 53),
     "atan_f32": (odd(mp.atan), odd_weight(mp.atan), 0, 1, 8, 24),
     "atan_f64": (odd(mp.atan), odd_weight(mp.atan), 0, eighth ** 2, 10, 53),
-    # erf(x) = -expm1(-t q(t)), t = |x|
-    "erf_f64": (lambda t: log_erfc(t) / t, lambda t: t * mp.erfc(t) / mp.erf(t),
+    # erf(x) = -expm1(-t - t q(t)), t = |x|
+    "erf_f32": (lambda t: log_erfc(t) / t - 1, lambda t: t * mp.erfc(t) / mp.erf(t),
+                0, mpf("3.93"), 8, 24),
+    "erf_f64": (lambda t: log_erfc(t) / t - 1, lambda t: t * mp.erfc(t) / mp.erf(t),
                 0, mpf("5.95"), 24, 53),
     "sinh_f32": (odd(mp.sinh), odd_weight(mp.sinh), 0, 1, 3, 24),
     "sinh_f64": (odd(mp.sinh), odd_weight(mp.sinh), 0, 1, 6, 53),
 }
 
 
-# name: (target of z = x^2, largest x, degrees of p and q, bits): target = p(z) / q(z), relative
-RATIONALS = {
-    "erf_f32": (lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z), mpf("3.93"), 5, 6, 24),
-}
-
-
-def rational(target, last, above, below, bits, count=600):
-    """p and q with q(0) = 1 by Remez exchange, p and q then rounded and descended together."""
-    roots = grid(mpf(0), last, 2 * count)[1:]
-    z = [x * x for x in roots]
-    values = [target(v) for v in z]
-    size = above + below + 2
-    picks = [round(i * (len(z) - 1) / (size - 1)) for i in range(size)]
-    level, best = mpf(0), None
-    for _ in range(40):
-        for _ in range(12):  # the equations hold level * q: linear in turns
-            rows, right = mp.matrix(size, size), mp.matrix(size, 1)
-            for i, p in enumerate(picks):
-                sign = (-1) ** i
-                for j in range(above + 1):
-                    rows[i, j] = z[p] ** j
-                for j in range(1, below + 1):
-                    rows[i, above + j] = -values[p] * (1 + sign * level) * z[p] ** j
-                rows[i, size - 1] = -values[p] * sign
-                right[i] = values[p]
-            solution = mp.lu_solve(rows, right)
-            level = solution[size - 1]
-        p = [solution[j] for j in range(above + 1)]
-        q = [mpf(1)] + [solution[above + j] for j in range(1, below + 1)]
-        error = [mp.polyval(p[::-1], x) / mp.polyval(q[::-1], x) / v - 1 for x, v in zip(z, values)]
-        worst = max(abs(e) for e in error)
-        if best is None or worst < best[0]:
-            best = worst, p, q
-        picks = extrema(error, size)
-        if len(picks) < size or worst < abs(level) * mpf("1.01"):
-            break
-    worst, p, q = best
-    rounded = [to_float(c, bits) for c in p + q[1:]]
-    # Near the optimum the relative error is linear in the coefficients.
-    exact = [mp.polyval(q[::-1], v) for v in z]
-    slopes = [[v ** j / (d * t) for v, d, t in zip(z, exact, values)] for j in range(above + 1)]
-    slopes += [[-(v ** j) / d for v, d in zip(z, exact)] for j in range(1, below + 1)]
-    slopes = np.array(slopes, float)
-    error = np.array([mp.polyval(rounded[above::-1], v) /
-                      mp.polyval(rounded[:above:-1] + [1], v) / t - 1
-                      for v, t in zip(z, values)], float)
-    rounded, error = descend(rounded, slopes, error, bits)
-    return rounded[:above + 1], [1] + rounded[above + 1:], worst, mpf(np.abs(error).max())
-
-
 def main():
-    for name in sys.argv[1:] or [*TABLE, *RATIONALS]:
-        if name in TABLE:
-            q, ideal, worst = fit(*TABLE[name])
-            rows = [q]
-        else:
-            *rows, ideal, worst = rational(*RATIONALS[name])
+    for name in sys.argv[1:] or TABLE:
+        q, ideal, worst = fit(*TABLE[name])
         errors = [float(mp.log(e, 2)) for e in (ideal, worst)]
         print(f"{name}: 2^{errors[0]:.1f} 2^{errors[1]:.1f}")
-        for row in rows:
-            literals = [float(c).hex().replace("0000000p", "p") for c in row]
-            print("  " + ", ".join(literals), flush=True)
+        print("  " + ", ".join(float(c).hex().replace("0000000p", "p") for c in q), flush=True)
 
 
 if __name__ == "__main__":
