@@ -9,7 +9,6 @@
 #include <encore/encore.h>
 #include <encore/lazy/composite.h>
 #include <fmt/format.h>
-#include <immintrin.h>
 
 #include <cmath>
 #include <cstdio>
@@ -25,38 +24,32 @@ namespace {
 constexpr int turns = 3;
 constexpr int64_t rounds = 200000;
 
-// Independent chains of multiply-add: what the vector units can do at most, in GFLOP/s.
-__attribute__((target("avx512f"))) float wide_chains() {
-  __m512 sums[16];
-  for (auto& sum : sums) sum = _mm512_set1_ps(1);
-  const __m512 x = _mm512_set1_ps(0.999f), y = _mm512_set1_ps(0.001f);
-  for (int64_t i = 0; i < rounds; ++i)
-    for (auto& sum : sums) sum = _mm512_fmadd_ps(sum, x, y);
-  float total = 0;
-  for (auto& sum : sums) total += _mm512_cvtss_f32(sum);
-  return total;
-}
+// Independent chains of multiply-add on zeros: what the vector units can do at most.
+#define ENCORE_CHAINS(vector, chains, count)                                                     \
+  asm volatile(                                                                                  \
+      "vxorps %%xmm14,%%xmm14,%%xmm14\n vxorps %%xmm15,%%xmm15,%%xmm15\n1:\n"                    \
+      ".irp r," chains "\n vfmadd231ps %%" vector "14,%%" vector "15,%%" vector                  \
+      "\\r\n.endr\n sub $1,%0\n jnz 1b\n vzeroupper"                                             \
+      : "+r"(count)                                                                              \
+      :                                                                                          \
+      : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", \
+        "xmm11", "xmm14", "xmm15", "cc")
 
-__attribute__((target("avx2,fma"))) float narrow_chains() {
-  __m256 sums[12];
-  for (auto& sum : sums) sum = _mm256_set1_ps(1);
-  const __m256 x = _mm256_set1_ps(0.999f), y = _mm256_set1_ps(0.001f);
-  for (int64_t i = 0; i < rounds; ++i)
-    for (auto& sum : sums) sum = _mm256_fmadd_ps(sum, x, y);
-  float total = 0;
-  for (auto& sum : sums) total += _mm256_cvtss_f32(sum);
-  return total;
+void multiply_add(bool wide) {
+  int64_t count = rounds;
+  if (wide)
+    ENCORE_CHAINS("zmm", "0,1,2,3,4,5,6,7,8,9,10,11", count);
+  else
+    ENCORE_CHAINS("ymm", "0,1,2,3,4,5,6,7,8,9,10,11", count);
 }
 
 double peak_gflops(int threads) {
   const bool wide = __builtin_cpu_supports("avx512f") && settings().isa != "avx2";
-  const double flops = double(rounds) * (wide ? 16 * 32 : 12 * 16) * threads;
-  volatile float sink = 0;
+  const double flops = double(rounds) * 12 * 2 * (wide ? 16 : 8) * threads;
   const double seconds = median_seconds([&] {
     std::vector<std::thread> helpers;
-    for (int i = 1; i < threads; ++i)
-      helpers.emplace_back([&] { sink = wide ? wide_chains() : narrow_chains(); });
-    sink = wide ? wide_chains() : narrow_chains();
+    for (int i = 1; i < threads; ++i) helpers.emplace_back([&] { multiply_add(wide); });
+    multiply_add(wide);
     for (auto& helper : helpers) helper.join();
   });
   return flops / seconds * 1e-9;

@@ -3,6 +3,7 @@
 #include <encore/core/error.h>
 #include <encore/jit/cpu/contraction.h>
 #include <encore/jit/cpu/contraction_blocks.h>
+#include <encore/jit/cpu/cpu_backend.h>
 #include <encore/jit/reference/execute.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -53,8 +54,21 @@ class Launch {
     const auto before = actual_;
     run_contraction(kernel_, code, isa, segment());
     expect_equal(fmt::format("isa {}", int(isa)));
-    for (size_t i = 0; i < before.size(); ++i)
-      std::memcpy(actual_[i].data(), before[i].data(), before[i].size());
+    restore(before);
+  }
+
+  /// The same with what LLVM compiles for the kernel's ends.
+  void expect_same_compiled() {
+    for (Isa isa : isas()) {
+      const auto before = actual_;
+      const std::unique_ptr<Backend> backend = make_cpu_backend(isa);
+      const Kernel* kernel = &kernel_;
+      const Binary binary = backend->compile({&kernel, 1})[0];
+      const Segment launched = segment();
+      backend->load(kernel_, binary)->launch({&launched, 1});
+      expect_equal(fmt::format("compiled, isa {}", int(isa)));
+      restore(before);
+    }
   }
 
   void expect_equal(const std::string& label) const {
@@ -64,6 +78,19 @@ class Launch {
       ADD_FAILURE() << label << ": argument " << i << " differs first at element "
                     << (first.first - actual_[i].begin()) / size_of(kernel_.arguments[i].dtype);
     }
+  }
+
+  /// Spoils what was written.
+  void forget() {
+    for (size_t i = 0; i < actual_.size(); ++i)
+      if (kernel_.arguments[i].use == Use::write)
+        std::fill(actual_[i].begin(), actual_[i].end() - 1, std::byte{0x5a});
+  }
+
+  /// Buffers keep their addresses.
+  void restore(const std::vector<std::vector<std::byte>>& before) {
+    for (size_t i = 0; i < before.size(); ++i)
+      std::copy(before[i].begin(), before[i].end(), actual_[i].begin());
   }
 
   std::span<const std::byte> actual(size_t argument) const { return actual_[argument]; }
@@ -313,6 +340,50 @@ TEST(Contraction, FinisherSeesEachTileOnceAndChunksInOrder) {
       ContractionCode code;
       code.finish = Epilogue::finish;
       for (Isa isa : isas()) launch.expect_same(isa, code);
+      launch.expect_same_compiled();
+    }
+  }
+}
+
+Plan random_plan(const Product& product, std::mt19937& random) {
+  auto up_to = [&](int64_t most) { return int64_t(1 + random() % uint64_t(most)); };
+  Plan plan;
+  plan.tile_vectors = up_to(3);
+  plan.tile_rows = up_to(most_tile_rows(product.isa, int(plan.tile_vectors)));
+  plan.depth_block = up_to(product.depth);
+  plan.row_block = plan.tile_rows * up_to(3);
+  plan.row_group = plan.row_block * up_to(3);
+  plan.column_block = plan.tile_vectors * product.lanes() * up_to(2);
+  plan.packs_a = random() % 2;
+  plan.packs_b = random() % 2;
+  plan.row_units = up_to(3);
+  plan.column_units = up_to(3);
+  return plan;
+}
+
+TEST(Contraction, AnyPlanGivesTheSameBits) {
+  std::mt19937 random(11);
+  const int64_t m = 57, n = Epilogue::columns, k = 23;
+  const Kernel plain = matmul_kernel(f32, 1, m, n, k), finished = Epilogue::kernel(m, k);
+  Launch direct(plain, {m * k, k * n, m * n}, 12);
+  Launch through(finished, {m * k, k * n, n, m * n, m * n, 6 * n}, 13);
+  for (int i = 0; i < 200; ++i) {
+    const bool finishes = i % 2;
+    Launch& launch = finishes ? through : direct;
+    const Segment segment = launch.segment();
+    for (Isa isa : isas()) {
+      Product product = plain_product(isa, m, n, k, segment);
+      if (finishes) {
+        product.sink = {};
+        product.sink.finish = Epilogue::finish;
+        product.sink.segment = &segment;
+        product.sink.column_accumulators = 1;
+        product.sink.rows_per_chunk = Epilogue::rows_per_chunk;
+      }
+      const Plan plan = random_plan(product, random);
+      for (int64_t unit = unit_count(product, plan); unit-- > 0;) run_unit(product, plan, unit);
+      launch.expect_equal(fmt::format("plan {}", i));
+      launch.forget();
     }
   }
 }
@@ -377,7 +448,32 @@ TEST(Contraction, OperandProgramsArePacked) {
       code.b = {evaluate_weights<false>, false};
       launch.expect_same(isa, code);
     }
+    launch.expect_same_compiled();
   }
+}
+
+// bf16 in and out with several axes of rows and columns: everything goes through compiled ends.
+TEST(Contraction, NarrowDtypesAndManyAxes) {
+  const int64_t batch = 2, m1 = 5, m2 = 9, n1 = 3, n2 = 21, k1 = 4, k2 = 15;
+  ContractionBuilder builder(f32, {{batch}, {m1, m2}, {n1, n2}, {k1, k2}});
+  builder.argument(bf16, Use::read);
+  builder.argument(f16, Use::read);
+  builder.argument(bf16, Use::write);
+  builder.argument(f32, Use::read);
+  const int64_t k = k1 * k2, m = m1 * m2, n = n1 * n2;
+  const uint32_t a = builder.access(0, {m * k, k, m1 * k, 0, 0, k2, 1});
+  const uint32_t b = builder.access(1, {0, 0, 0, n2 * k, k, 1, k1});
+  const uint32_t out = builder.access(2, {m * n, m2 * n2, n2, m * n2, 1, 0, 0});
+  const uint32_t scale = builder.access(3, {0, m2, 1, 0, 0, 0, 0});
+  builder.contract(a, b);
+  builder.begin_sweep();
+  const ValueId product = builder.emit(Opcode::product, f32);
+  const ValueId factor = builder.emit(Opcode::load, f32, {}, scale);
+  builder.emit(Opcode::store, f32, {builder.emit(Opcode::mul, f32, {product, factor})}, out);
+  builder.end_sweep();
+  const ContractionNeeds needs = contraction_needs(builder.kernel);
+  EXPECT_TRUE(needs.blocked && needs.finisher && needs.a && needs.b);
+  Launch(builder.kernel, {batch * m * k, k * n, batch * m * n, m}, 10).expect_same_compiled();
 }
 
 TEST(Contraction, OtherKernelsAreLeftToTheCompiler) {

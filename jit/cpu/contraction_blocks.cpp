@@ -1,9 +1,9 @@
+#include <encore/core/error.h>
 #include <encore/jit/cpu/contraction_blocks.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
-#include <new>
 
 namespace encore::jit {
 namespace {
@@ -30,7 +30,7 @@ class Scratch {
       size_ = 0;
       const size_t rounded = (bytes + 4095) / 4096 * 4096;
       data_.reset(static_cast<std::byte*>(std::aligned_alloc(4096, rounded)));
-      if (!data_) throw std::bad_alloc();
+      if (!data_) throw OutOfMemory(rounded, 0, {});
       size_ = rounded;
     }
     return data_.get();
@@ -77,20 +77,15 @@ class UnitRunner {
     direct_ = product.stores_directly();
     whole_depth_ = product.depth <= plan.depth_block;
     copies_b_ = plan.packs_b && product.b.is_strided() && product.b.line_stride() == element_;
-    single_row_block_ = rows_.size() <= plan.row_block;
+    single_row_block_ = std::min(rows_.size(), plan.row_group) <= plan.row_block;
     lay_out_scratch();
   }
 
   void run() {
     for (int64_t c = columns_.begin; c < columns_.end; c += plan_.column_block) {
       block_columns_ = {c, std::min(columns_.end, c + plan_.column_block)};
-      int64_t k = 0;
-      do {
-        depth_ = {k, std::min(product_.depth, k + plan_.depth_block)};
-        for (int64_t r = rows_.begin; r < rows_.end; r += plan_.row_block)
-          run_row_block({r, std::min(rows_.end, r + plan_.row_block)});
-        k = depth_.end;
-      } while (k < product_.depth);
+      for (int64_t r = rows_.begin; r < rows_.end; r += plan_.row_group)
+        run_row_group({r, std::min(rows_.end, r + plan_.row_group)});
     }
   }
 
@@ -102,6 +97,7 @@ class UnitRunner {
         single_row_block_ ? panel_width
                           : std::min(plan_.column_block, round_up(columns_.size(), lanes_));
     const int64_t block_rows = std::min(plan_.row_block, rows_.size());
+    const int64_t group_rows = std::min(plan_.row_group, rows_.size());
     int64_t bytes = 0;
     auto reserve = [&](bool wanted, int64_t size) {
       const int64_t at = bytes;
@@ -119,7 +115,7 @@ class UnitRunner {
     const int64_t b = reserve(plan_.packs_b, kept_columns * depth * element_);
     const int64_t lines = reserve(plan_.packs_b && !copies_b_, panel_width * b_line_stride_);
     const int64_t sums = reserve(!direct_, whole_depth_ ? tile_row_limit_ * panel_width * element_
-                                                        : rows_.size() * partial_stride_);
+                                                        : group_rows * partial_stride_);
     const int64_t totals =
         reserve(true, widest_total * product_.sink.column_accumulators * columns_.size());
     thread_local Scratch scratch;
@@ -131,6 +127,17 @@ class UnitRunner {
     totals_ = base + totals;
   }
 
+  void run_row_group(Interval rows) {
+    group_ = rows;
+    int64_t k = 0;
+    do {
+      depth_ = {k, std::min(product_.depth, k + plan_.depth_block)};
+      for (int64_t r = rows.begin; r < rows.end; r += plan_.row_block)
+        run_row_block({r, std::min(rows.end, r + plan_.row_block)});
+      k = depth_.end;
+    } while (k < product_.depth);
+  }
+
   void run_row_block(Interval rows) {
     if (plan_.packs_a) pack_a(rows);
     const int64_t vectors = ceil_div(block_columns_.size(), lanes_);
@@ -140,7 +147,7 @@ class UnitRunner {
       const int64_t width = vectors / panels + (i < vectors % panels);
       const int64_t column = block_columns_.begin + first * lanes_;
       Panel panel = prepare_panel(column, std::min(block_columns_.end, column + width * lanes_),
-                                  width, rows.begin == rows_.begin);
+                                  width, rows.begin == group_.begin);
       run_panel(rows, panel);
       first += width;
     }
@@ -269,7 +276,7 @@ class UnitRunner {
       return sums_ + (row - piece_begin) * *stride;
     }
     *stride = partial_stride_;
-    return sums_ + (row - rows_.begin) * partial_stride_ +
+    return sums_ + (row - group_.begin) * partial_stride_ +
            (panel.column - block_columns_.begin) * element_;
   }
 
@@ -299,8 +306,8 @@ class UnitRunner {
   const Plan& plan_;
   const int64_t element_, lanes_;
   int64_t outer_;
-  Interval rows_, columns_;         // of this unit
-  Interval block_columns_, depth_;  // of this block
+  Interval rows_, columns_;                 // of this unit
+  Interval block_columns_, group_, depth_;  // of this block
   bool direct_, whole_depth_, copies_b_, single_row_block_, a_along_depth_;
   int64_t a_stride_, b_line_stride_, tile_row_limit_, partial_stride_;
   int64_t packed_rows_begin_ = 0;

@@ -45,6 +45,7 @@ struct Plan {
   int64_t tile_vectors = 1;  // at most
   int64_t depth_block = 1;
   int64_t row_block = 1;
+  int64_t row_group = 1;     // rows that pass through all blocks of depth before the next ones
   int64_t column_block = 1;  // columns whose packed panels are kept
   bool packs_a = false;
   bool packs_b = false;

@@ -14,6 +14,7 @@ constexpr int64_t a_block_bytes = 384 << 10;
 constexpr int64_t b_block_bytes = 4 << 20;
 constexpr int64_t depth_block_bytes = 4096;
 constexpr int64_t single_use_bytes = 16 << 10;
+constexpr int64_t partial_sum_bytes = 4 << 20;
 
 // Cycles that a register tile spends on one contracted point: its multiplications, of which at
 // least eight hide their own latency, and a part of its loads.
@@ -146,10 +147,15 @@ Plan plan_product(const Product& product, int64_t threads) {
       std::max(2 * tile.rows, a_block_bytes / depth_bytes / tile.rows * tile.rows);
   plan.row_block = round_up(ceil_div(rows, ceil_div(rows, most_rows)), tile.rows);
   const int64_t width = tile.vectors * product.lanes();
+  const bool keeps_partial_sums = depth_blocks > 1 && !product.stores_directly();
   plan.column_block = round_up(vectors * product.lanes(), width);
-  if (plan.row_block < rows || (depth_blocks > 1 && !product.stores_directly()))
+  if (plan.row_block < rows || keeps_partial_sums)
     plan.column_block =
         std::min(plan.column_block, std::max(width, b_block_bytes / depth_bytes / width * width));
+  plan.row_group = rows;
+  if (keeps_partial_sums)
+    plan.row_group =
+        std::min(rows, round_up(partial_sum_bytes / (plan.column_block * element), plan.row_block));
   return plan;
 }
 
