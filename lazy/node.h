@@ -47,9 +47,10 @@ struct Node {
   PendingList* pending = nullptr;
   uint32_t pending_position = 0;
   // Scratch of the evaluating thread, under the runtime's lock.
-  uint32_t trace_position = 0;    // place in the trace being captured
+  uint32_t trace_order = 0;       // place among the nodes being captured
+  uint32_t trace_position = 0;    // canonical number in that trace, sources included
   uint32_t trace_users = 0;       // users inside that trace
-  uint64_t trace_mark = 0;        // which capture the two above belong to
+  uint64_t trace_mark = 0;        // which capture these belong to
 
   uint32_t handles() const { return uint32_t(references.load(std::memory_order_acquire)); }
   uint32_t users() const { return uint32_t(references.load(std::memory_order_acquire) >> 32); }

@@ -56,7 +56,7 @@ void choose_outputs(SyncKind kind, const std::vector<Node*>& nodes, std::vector<
     for (Node* input : node->input_span()) {
       if (is_given(input)) continue;
       ++input->trace_users;
-      if (!is_identity(input) && is_saved_for_gradient(input, node)) stored[input->trace_position] = 1;
+      if (!is_identity(input) && is_saved_for_gradient(input, node)) stored[input->trace_order] = 1;
     }
   for (uint32_t i = 0; i < nodes.size(); ++i) {
     Node* node = nodes[i];
@@ -70,13 +70,19 @@ void choose_outputs(SyncKind kind, const std::vector<Node*>& nodes, std::vector<
   }
 }
 
-/// A leaf may be overwritten iff only nodes that die with this trace refer to it.
-void choose_donations(Capture& into) {
+/// A leaf may be overwritten iff only nodes that let go of it with this trace refer to it. A node keeps
+/// its inputs when a gradient may need them, or when it lives on without having been stored.
+void choose_donations(Capture& into, const std::vector<uint8_t>& stored) {
   for (Node* leaf : into.leaves) leaf->trace_users = 0;
-  for (Node* node : into.nodes) {
-    if (node->needs_gradient) continue;  // keeps its inputs
-    for (Node* input : node->input_span())
-      if (input->materialized()) ++input->trace_users;
+  std::vector<uint8_t> lives_on(into.nodes.size());
+  for (uint32_t i = uint32_t(into.nodes.size()); i-- > 0;) {
+    Node* node = into.nodes[i];
+    bool held = node->handles() || node->users() > node->trace_users + 1;  // one is the capture
+    bool keeps_inputs = node->needs_gradient || (!stored[i] && (held || lives_on[i]));
+    for (Node* input : node->input_span()) {
+      if (input->materialized()) input->trace_users += !keeps_inputs;
+      else if (!input->is_source() && keeps_inputs) lives_on[input->trace_order] = 1;
+    }
   }
   for (size_t i = 0; i < into.leaves.size(); ++i) {
     Node* leaf = into.leaves[i];
@@ -175,7 +181,7 @@ void capture(std::span<Node* const> roots, SyncKind kind, Capture& into) {
   for (Node* node : wanted) collect(node, into.nodes);
   std::sort(into.nodes.begin(), into.nodes.end(),
             [](const Node* a, const Node* b) { return a->sequence < b->sequence; });
-  for (uint32_t i = 0; i < into.nodes.size(); ++i) into.nodes[i]->trace_position = i;
+  for (uint32_t i = 0; i < into.nodes.size(); ++i) into.nodes[i]->trace_order = i;
   for (Node* node : held) release(node, Node::one_user);  // `into` holds what is needed
 
   std::vector<uint8_t> stored(into.nodes.size());
@@ -184,7 +190,7 @@ void capture(std::span<Node* const> roots, SyncKind kind, Capture& into) {
   for (Node* node : roots)
     if (!node->materialized() && node->is_source()) numbers.push_back(node);
   for (Node* node : wanted)
-    if (!is_given(node)) stored[node->trace_position] = 1;
+    if (!is_given(node)) stored[node->trace_order] = 1;
 
   into.words.push_back(0);
   Canonical canonical(into);
@@ -197,9 +203,9 @@ void capture(std::span<Node* const> roots, SyncKind kind, Capture& into) {
     into.outputs.push_back(node);
   }
   into.words[0] = flags_word(device_of(into));
-  into.donated.assign(into.leaves.size(), 0);
-  if (kind == SyncKind::step && !settings().check_numerics) choose_donations(into);
   for (Node* node : into.outputs) into.words.push_back(node->trace_position);
+  into.donated.assign(into.leaves.size(), 0);
+  if (kind == SyncKind::step && !settings().check_numerics) choose_donations(into, stored);
   for (uint8_t flag : into.donated) into.words.push_back(flag);
   into.key = hash_words(into.words);
 }

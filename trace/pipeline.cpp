@@ -7,6 +7,7 @@
 #include <encore/core/events.h>
 #include <encore/core/settings.h>
 #include <encore/trace/collapse_axes.h>
+#include <encore/trace/compact_sizes.h>
 #include <encore/trace/fuse.h>
 #include <encore/trace/join_kernels.h>
 #include <encore/trace/lower.h>
@@ -104,6 +105,7 @@ std::shared_ptr<const Program> compile(const Capture& capture, jit::Backend& bac
   LoweredTrace lowered = lower(graph, fusion);
   for (PlannedKernel& planned : lowered.kernels) {
     collapse_axes(planned.kernel, settings().strict);
+    compact_sizes(planned.kernel);
     jit::verify_kernel(planned.kernel);
   }
   std::vector<uint32_t> launch_of = join_kernels(lowered, settings().fuse);
@@ -111,10 +113,10 @@ std::shared_ptr<const Program> compile(const Capture& capture, jit::Backend& bac
   auto program = std::make_shared<Program>();
   program->words = capture.words;
   place_buffers(lowered, plan, *program);
-  auto code = compile_kernels(lowered, launch_of, backend, kernels);
-  add_launches(lowered, launch_of, code, *program);
   report_kernels(lowered, launch_of, backend);
   report("memory-plan", [&] { return to_text(lowered, plan, launch_of); });
+  auto code = compile_kernels(lowered, launch_of, backend, kernels);
+  add_launches(lowered, launch_of, code, *program);
   report("program", [&] { return launches_text(*program); });
   report("end", [&] {
     return fmt::format("nodes {}\nclusters {}\nkernels {}\nlaunches {}\narena bytes {}\n", graph.nodes.size(),
