@@ -74,7 +74,7 @@ Angle first_quadrant(const Term& y, const Term& x, bool edges) {
 
 Term total(const Angle& angle) {
   Term z = angle.t * angle.t;
-  Term tail = angle.t * z * polynomial(z, atan_f32, atan_f64);
+  Term tail = angle.t * z * (z.is_f32() ? horner(z, atan_f32) : polynomial(z, atan_f64));
   Term with_low = fma(angle.quarters, quarter_pi_low(z), tail);
   return fma(angle.quarters, quarter_pi(z), angle.t + with_low);
 }

@@ -3,6 +3,7 @@
 #include <encore/lazy/math_expansion.h>
 #include <encore/lazy/math_logarithm.h>
 
+#include <bit>
 #include <limits>
 
 namespace encore::math {
@@ -54,7 +55,10 @@ Split split_exponent(const Term& x) {
   Term bits = x.bitcast(integer);
   Term negated_k = (root_half + one - 1 - bits) >> digits;
   Term mantissa = (bits + (negated_k << digits)).bitcast(x.dtype());
-  return {mantissa - 1, negated_k.cast(x.dtype())};
+  if (f32) return {mantissa - 1, negated_k.cast(DType::f32)};
+  // Few processors convert 64-bit integers; as the last places of 1.5 2^52 they need no conversion.
+  Term shifted = (negated_k + std::bit_cast<int64_t>(0x1.8p52)).bitcast(DType::f64);
+  return {mantissa - 1, shifted - 0x1.8p52};
 }
 
 Split split_any_exponent(const Term& x) {

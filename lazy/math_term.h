@@ -128,7 +128,8 @@ inline Term copy_sign(const Term& magnitude, const Term& x) {
 }
 
 /// coefficients[first] + coefficients[first + step] x + ..., by Horner's rule in fma.
-inline Term horner(const Term& x, std::span<const double> coefficients, size_t first, size_t step) {
+inline Term horner(const Term& x, std::span<const double> coefficients, size_t first = 0,
+                   size_t step = 1) {
   size_t last = first + (coefficients.size() - 1 - first) / step * step;
   Term sum = x.constant(coefficients[last]);
   for (size_t i = last; i >= first + step; i -= step) sum = fma(sum, x, coefficients[i - step]);
@@ -136,9 +137,10 @@ inline Term horner(const Term& x, std::span<const double> coefficients, size_t f
 }
 
 /// coefficients[0] + coefficients[1] x + ...; long ones as even and odd halves in x^2, which a
-/// processor computes side by side: waiting, not arithmetic, is what long chains cost.
+/// processor computes side by side: waiting, not arithmetic, is what long chains cost. Where signs
+/// alternate and |x| is near 1 the halves cancel; there `horner` is the exacter one.
 inline Term polynomial(const Term& x, std::span<const double> coefficients) {
-  if (coefficients.size() < 8) return horner(x, coefficients, 0, 1);
+  if (coefficients.size() < 8) return horner(x, coefficients);
   Term square = x * x;
   if (coefficients.size() < 20) {
     Term odd = horner(square, coefficients, 1, 2);

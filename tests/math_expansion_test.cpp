@@ -154,12 +154,12 @@ struct UnaryRow {
 const UnaryRow unary_rows[] = {
     {"exp", math::exp, std::exp, 15, 22},       {"expm1", math::expm1, std::expm1, 24, 30},
     {"sinh", math::sinh, std::sinh, 30, 40},    {"cosh", math::cosh, std::cosh, 17, 24},
-    {"tanh", math::tanh, std::tanh, 30, 36},    {"log", math::log, std::log, 31, 34},
-    {"log1p", math::log1p, std::log1p, 31, 34}, {"log2", math::log2, std::log2, 34, 35},
+    {"tanh", math::tanh, std::tanh, 30, 36},    {"log", math::log, std::log, 31, 36},
+    {"log1p", math::log1p, std::log1p, 31, 36}, {"log2", math::log2, std::log2, 34, 37},
     {"rsqrt", math::rsqrt, exact_rsqrt, 2, 2},  {"cbrt", math::cbrt, std::cbrt, 39, 47},
     {"sin", math::sin, std::sin, 31, 55},       {"cos", math::cos, std::cos, 30, 54},
     {"tan", math::tan, std::tan, 29, 53},       {"asin", math::asin, std::asin, 23, 31},
-    {"acos", math::acos, std::acos, 27, 35},    {"atan", math::atan, std::atan, 29, 38},
+    {"acos", math::acos, std::acos, 27, 35},    {"atan", math::atan, std::atan, 28, 38},
     {"erf", math::erf, std::erf, 39, 62},
 };
 
@@ -171,8 +171,8 @@ struct BinaryRow {
 };
 
 const BinaryRow binary_rows[] = {
-    {"pow", math::pow, std::pow, 75, 131},
-    {"atan2", math::atan2, std::atan2, 40, 54},
+    {"pow", math::pow, std::pow, 77, 133},
+    {"atan2", math::atan2, std::atan2, 39, 54},
 };
 
 /// Bit patterns: every `stride`th f32; for f64 every exponent with random fractions, and numbers
@@ -269,6 +269,33 @@ TEST(MathExpansion, BinaryFunctionsKeepTheirDocumentedBound) {
     check_binary<float>(row, row.limit_f32);
     check_binary<double>(row, row.limit_f64);
   }
+}
+
+/// One line of elementary.txt; false for lines about the other dtype.
+template <class T>
+bool check_line(const std::string& line) {
+  std::istringstream words(line);
+  std::string name, type, word;
+  words >> name >> type;
+  if (type != name_of(dtype<T>)) return false;
+  std::vector<long double> numbers;
+  while (words >> word) numbers.push_back(std::strtold(word.c_str(), nullptr));
+  long double exact = numbers[numbers.size() - 2] + numbers.back();
+  T a = T(numbers[0]), b = T(numbers[1]), got = std::numeric_limits<T>::quiet_NaN();
+  for (const UnaryRow& row : unary_rows)
+    if (row.name == name) got = Recording(row.function, dtype<T>)(a);
+  for (const BinaryRow& row : binary_rows)
+    if (row.name == name) got = Recording(row.function, dtype<T>)(a, b);
+  EXPECT_LE(ulps<T>(got, exact), documented(name, dtype<T>).ulp) << line;
+  return true;
+}
+
+TEST(MathExpansion, AgreesWithExactValuesAtHardPlaces) {
+  std::ifstream file(ENCORE_SOURCE_DIR "/tests/reference/elementary.txt");
+  int lines = 0;
+  for (std::string line; std::getline(file, line); ++lines)
+    EXPECT_TRUE(check_line<float>(line) || check_line<double>(line)) << line;
+  EXPECT_GT(lines, 1000);
 }
 
 template <class T>
