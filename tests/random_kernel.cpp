@@ -3,6 +3,7 @@
 #include <encore/jit/reference/evaluate.h>
 
 #include <algorithm>
+#include <numeric>
 #include <tuple>
 
 #include "random_data.h"
@@ -40,21 +41,27 @@ class Generator {
   // ---- Memory ----------------------------------------------------------------------------------
 
   void make_axes(bool contraction) {
-    int64_t left = options_.max_points;
+    std::vector<std::pair<Role, int64_t>> axes;
     auto add = [&](Role role, size_t count, std::vector<int64_t> extents) {
-      for (size_t i = 0; i < count; ++i) {
-        int64_t extent = random_.chance(1) ? 0 : random_.pick(extents);
-        extent = std::min(extent, std::max<int64_t>(left, 1));
-        left /= std::max<int64_t>(extent, 1);
-        kernel_.axes.push_back({role, layout_.free_size(extent)});
-      }
+      for (size_t i = 0; i < count; ++i)
+        axes.push_back({role, random_.chance(1) ? 0 : random_.pick(extents)});
     };
     add(Role::outer, random_.below(3), {1, 2, 3, 4});
-    add(Role::row, random_.below(3), {1, 2, 3, 5, 8, 13});
+    add(Role::row, random_.below(3), {1, 2, 3, 5, 8, 13, 29});
     size_t inner = random_.below(4);
     if (inner > 1) add(Role::inner, inner - 1, {1, 2, 3, 4});
     if (inner > 0) add(Role::inner, 1, {1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 40, 64, 67, 130});
-    if (contraction) add(Role::contracted, random_.below(3), {1, 2, 3, 5, 9, 17});
+    if (contraction) add(Role::contracted, random_.below(3), {1, 2, 3, 5, 9, 17, 65, 600});
+    // Cut in random order, so that now this axis is long, now that one.
+    std::vector<size_t> order(axes.size());
+    std::iota(order.begin(), order.end(), 0);
+    random_.shuffle(order);
+    int64_t left = options_.max_points * (contraction ? 5 : 1);
+    for (size_t i : order) {
+      axes[i].second = std::min(axes[i].second, std::max<int64_t>(left, 1));
+      left /= std::max<int64_t>(axes[i].second, 1);
+    }
+    for (auto [role, extent] : axes) kernel_.axes.push_back({role, layout_.free_size(extent)});
   }
 
   /// The axes that are known in the current place, in random order; `all` of them or some.

@@ -27,7 +27,7 @@ struct RandomKernelOptions {
   bool segments = true;         // up to three, else one
   std::vector<DType> dtypes;    // of values and memory; empty: all
   std::vector<Opcode> without;  // pure instructions to leave out
-  int64_t max_points = 4000;
+  int64_t max_points = 4000;    // five times as many products
   int max_stages = 5;
   int instructions_per_stage = 8;  // at most, besides loads, stores and casts that they need
 };
