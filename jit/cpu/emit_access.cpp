@@ -73,15 +73,18 @@ Value* Emitter::load_from(Value* pointer, llvm::Type* type, Value* mask) {
 
 void Emitter::store_to(Value* pointer, Value* stored, Value* mask) {
   Align align(stored->getType()->getScalarSizeInBits() / 8);
-  if (mask) {
+  if (mask)
     ir_.CreateMaskedStore(stored, pointer, align, mask);
-    return;
-  }
-  if (streaming_) align = Align(stored->getType()->getPrimitiveSizeInBits() / 8);
-  llvm::StoreInst* store = ir_.CreateAlignedStore(stored, pointer, align);
-  if (!streaming_) return;
+  else
+    ir_.CreateAlignedStore(stored, pointer, align);
+}
+
+/// A whole vector to an aligned address, past the caches.
+void Emitter::stream_to(Value* pointer, Value* stored) {
+  Align align(stored->getType()->getPrimitiveSizeInBits() / 8);
   auto* one = llvm::ConstantAsMetadata::get(ir_.getInt32(1));
-  store->setMetadata(llvm::LLVMContext::MD_nontemporal, llvm::MDNode::get(ir_.getContext(), {one}));
+  ir_.CreateAlignedStore(stored, pointer, align)
+      ->setMetadata(llvm::LLVMContext::MD_nontemporal, llvm::MDNode::get(ir_.getContext(), {one}));
 }
 
 /// A scalar access goes elsewhere when its predicate is false; a branch would cost more.
@@ -126,6 +129,16 @@ Value* Emitter::load(ValueId id) {
       break;
   }
   return math_.from_memory(stored, dtype);
+}
+
+void Emitter::store(ValueId id, Value* value) {
+  const Instruction& instruction = kernel_.instructions[id];
+  const Access& access = kernel_.accesses[instruction.aux];
+  if (!streaming_ || !may_stream(kernel_, instruction))
+    return store(access, access_pointer(id), value);
+  DType dtype = kernel_.arguments[access.argument].dtype;
+  Value* pointer = ir_.CreateGEP(math_.memory_type(dtype), access_pointer(id), lanes_.first);
+  stream_to(pointer, math_.to_memory(value, dtype));
 }
 
 void Emitter::store(const Access& access, Value* pointer, Value* value) {

@@ -161,10 +161,11 @@ Value* Arithmetic::extreme(bool maximum, DType dtype, Value* a, Value* b) {
   return is_floating(dtype) ? ir_.CreateSelect(is_nan(a), a, ordered) : ordered;
 }
 
+/// A NaN becomes `low`.
 Value* Arithmetic::clamp(Value* a, double low, double high) {
   Value* lowest = llvm::ConstantFP::get(a->getType(), low);
   Value* highest = llvm::ConstantFP::get(a->getType(), high);
-  Value* raised = ir_.CreateSelect(ir_.CreateFCmpOLT(a, lowest), lowest, a);
+  Value* raised = ir_.CreateSelect(ir_.CreateFCmpOGT(a, lowest), a, lowest);
   return ir_.CreateSelect(ir_.CreateFCmpOGT(raised, highest), highest, raised);
 }
 
@@ -180,7 +181,12 @@ Value* Arithmetic::power_of_two(Value* exponent) {
 /// In f64 the product is exact (|b| beyond 400 changes nothing), so the narrowing rounds once.
 Value* Arithmetic::scale2_f32(Value* a, Value* b) {
   Type* wide = lanes_like(ir_.getDoubleTy(), a->getType());
-  Value* factor = power_of_two(clamp(ir_.CreateFPExt(b, wide), -400, 400));
+  Type* exponents = lanes_like(ir_.getInt32Ty(), a->getType());
+  Type* bits = lanes_like(ir_.getInt64Ty(), a->getType());
+  constexpr uint64_t bias = 1023;
+  Value* exponent = ir_.CreateFPToSI(clamp(b, -400, 400), exponents);
+  Value* biased = ir_.CreateAdd(exponent, llvm::ConstantInt::get(exponents, bias));
+  Value* factor = ir_.CreateBitCast(ir_.CreateShl(ir_.CreateZExt(biased, bits), 52), wide);
   return ir_.CreateFPTrunc(ir_.CreateFMul(ir_.CreateFPExt(a, wide), factor), a->getType());
 }
 

@@ -39,7 +39,7 @@ Value* Emitter::emit_instruction(ValueId id) {
     case Opcode::load:
       return load(id);
     case Opcode::store:
-      store(kernel_.accesses[instruction.aux], access_pointer(id), a);
+      store(id, a);
       return nullptr;
     case Opcode::store_add:
       store_add(id, a);

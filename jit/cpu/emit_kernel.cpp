@@ -98,12 +98,12 @@ void Emitter::emit_kernel() {
   bounds.chunk = field(range, offsetof(Range, chunk), number);
   bounds.totals = field(range, offsetof(Range, totals), pointer);
   bounds.totals_stride = field(range, offsetof(Range, totals_stride), number);
-  if (traits_.streams)
+  if (traits_.streamed_bytes)
     bounds.streaming =
         ir_.CreateICmpNE(field(range, offsetof(Range, streaming), number), index_constant(0));
   aligned_runs_ = true;
   emit_points(bounds);
-  if (traits_.streams) ir_.CreateIntrinsic(llvm::Intrinsic::x86_sse_sfence, {}, {});
+  if (traits_.streamed_bytes) ir_.CreateIntrinsic(llvm::Intrinsic::x86_sse_sfence, {}, {});
   end_function();
 }
 

@@ -150,19 +150,22 @@ void Emitter::emit_run(const Stage& stage, Value* begin, Value* end, Value* numb
   lanes_ = Lanes{};
 }
 
+/// Where stores may bypass the caches there are two loops; the launch and the alignment choose.
 void Emitter::emit_main_loops(const Stage& stage, Value* begin, Value* end) {
-  if (!bounds_.streaming || !traits_.streams) return emit_main_loop(stage, begin, end, false);
   Value* may = bounds_.streaming;
-  for (ValueId id = stage.begin; id < stage.end; ++id) {
+  bool any = false;
+  for (ValueId id = stage.begin; may && id < stage.end; ++id) {
     const Instruction& instruction = kernel_.instructions[id];
-    if (instruction.op != Opcode::store) continue;
-    const Argument& argument = kernel_.arguments[kernel_.accesses[instruction.aux].argument];
-    int64_t bytes = int64_t(size_of(argument.dtype));
+    if (!may_stream(kernel_, instruction)) continue;
+    any = true;
+    DType dtype = kernel_.arguments[kernel_.accesses[instruction.aux].argument].dtype;
     Value* address = ir_.CreatePtrToInt(
-        ir_.CreateGEP(math_.memory_type(argument.dtype), pointers_[id], begin), ir_.getInt64Ty());
-    Value* offset = ir_.CreateAnd(address, index_constant(bytes * vector_lanes_ - 1));
+        ir_.CreateGEP(math_.memory_type(dtype), pointers_[id], begin), ir_.getInt64Ty());
+    Value* offset =
+        ir_.CreateAnd(address, index_constant(int64_t(size_of(dtype)) * vector_lanes_ - 1));
     may = ir_.CreateAnd(may, ir_.CreateICmpEQ(offset, index_constant(0)));
   }
+  if (!any) return emit_main_loop(stage, begin, end, false);
   Value* streamed_end = ir_.CreateSelect(may, end, begin);
   Value* cached_end = ir_.CreateSelect(may, begin, end);
   emit_main_loop(stage, begin, streamed_end, true);

@@ -125,10 +125,12 @@ class Emitter {
   llvm::Value* element_pointers(const Access& access, llvm::Value* pointer);
   llvm::Value* access_mask(const Access& access);
   llvm::Value* load(ValueId id);
+  void store(ValueId id, llvm::Value* value);
   void store(const Access& access, llvm::Value* pointer, llvm::Value* value);
   void store_add(ValueId id, llvm::Value* value);
   llvm::Value* load_from(llvm::Value* pointer, llvm::Type* type, llvm::Value* mask);
   void store_to(llvm::Value* pointer, llvm::Value* stored, llvm::Value* mask);
+  void stream_to(llvm::Value* pointer, llvm::Value* stored);
   llvm::Value* wanted_or(llvm::Value* elsewhere, const Access& access, llvm::Value* pointer);
   llvm::Value* reversed(llvm::Value* vector);
 

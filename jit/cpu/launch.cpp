@@ -10,7 +10,8 @@ namespace encore::jit {
 namespace {
 
 int64_t last_level_cache() {
-  static const int64_t bytes = std::max<int64_t>(sysconf(_SC_LEVEL3_CACHE_SIZE), 1 << 20);
+  static const int64_t bytes =
+      std::max<int64_t>(sysconf(_SC_LEVEL3_CACHE_SIZE), least_streamed_bytes);
   return bytes;
 }
 
@@ -50,11 +51,9 @@ Launcher::Launcher(const Kernel& kernel) : kernel_(kernel), traits_(traits_of(ke
       const Instruction& instruction = kernel.instructions[i];
       bool memory = instruction.op == Opcode::load || instruction.op == Opcode::store ||
                     instruction.op == Opcode::store_add;
-      bool store = memory && instruction.op != Opcode::load;
       if (stage.kind == StageKind::row) row_ns_ += 1;
       if (stage.kind != StageKind::sweep) continue;
       point_ns_ += memory ? 0.03 * double(size_of(instruction.dtype)) : 0.02;
-      if (store) written_bytes_ += int64_t(size_of(instruction.dtype));
     }
   }
   for (const Accumulator& accumulator : kernel.accumulators)
@@ -133,7 +132,7 @@ void Launcher::split(const Segment& segment, const Extents& extents, double unit
   Unit unit{&segment, {}};
   Range& range = unit.range;
   range = {0, extents.outer, 0, extents.rows, 0, extents.inner, 0, nullptr, 0, 0};
-  range.streaming = traits_.streams && written_bytes_ * extents.points() > last_level_cache();
+  range.streaming = traits_.streamed_bytes * extents.points() > last_level_cache();
   int64_t pieces = std::max<int64_t>(1, int64_t(std::llround(cost_ns(extents) / unit_ns)));
   int64_t lines = extents.outer * (traits_.column_accumulators ? extents.chunks
                                    : traits_.serial_rows       ? 1

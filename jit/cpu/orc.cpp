@@ -40,6 +40,8 @@ class Session {
             session_,
             need(MapperJITLinkMemoryManager::CreateWithMapper<InProcessMemoryMapper>(slab_bytes))),
         runtime_(session_.createBareJITDylib("runtime")) {
+    // What goes wrong is thrown, not printed.
+    session_.setErrorReporter([](llvm::Error error) { llvm::consumeError(std::move(error)); });
     define_runtime();
   }
 

@@ -33,20 +33,27 @@ bool adds_may_collide(const Kernel& kernel) {
                      });
 }
 
-bool only_streams(const Kernel& kernel) {
-  if (!kernel.accumulators.empty() || kernel.contraction) return false;
-  uint32_t axis = last_axis(kernel, Role::inner);
-  if (axis == none) return false;
-  bool stores = false;
-  for (const Instruction& instruction : kernel.instructions) {
-    if (instruction.op == Opcode::store_add) return false;
-    if (instruction.op != Opcode::store) continue;
-    const Access& access = kernel.accesses[instruction.aux];
-    if (access.predicate != none || access.offset != none) return false;
-    if (fixed_or(kernel, stride_along(kernel, access, axis), 0) != 1) return false;
-    stores = true;
+/// The points of the whole iteration space if all extents are fixed, otherwise -1.
+int64_t fixed_points(const Kernel& kernel) {
+  int64_t product = 1;
+  for (const Axis& axis : kernel.axes) {
+    if (!kernel.sizes[axis.extent].fixed) return -1;
+    product *= kernel.sizes[axis.extent].value;
   }
-  return stores;
+  return product;
+}
+
+int64_t streamed_bytes(const Kernel& kernel) {
+  if (kernel.contraction) return 0;
+  int64_t bytes = 0;
+  for (const Stage& stage : kernel.stages)
+    for (uint32_t i = stage.begin; stage.kind == StageKind::sweep && i < stage.end; ++i) {
+      const Instruction& instruction = kernel.instructions[i];
+      if (!may_stream(kernel, instruction)) continue;
+      bytes += int64_t(size_of(kernel.arguments[kernel.accesses[instruction.aux].argument].dtype));
+    }
+  int64_t points = fixed_points(kernel);
+  return points >= 0 && points * bytes < least_streamed_bytes ? 0 : bytes;
 }
 
 }  // namespace
@@ -86,6 +93,15 @@ std::vector<bool> varying_along(const Kernel& kernel, uint32_t axis) {
   return varying;
 }
 
+bool may_stream(const Kernel& kernel, const Instruction& instruction) {
+  uint32_t axis = last_axis(kernel, Role::inner);
+  if (instruction.op != Opcode::store || axis == none) return false;
+  const Access& access = kernel.accesses[instruction.aux];
+  if (access.predicate != none || access.offset != none) return false;
+  if (kernel.arguments[access.argument].use != Use::write) return false;
+  return fixed_or(kernel, stride_along(kernel, access, axis), 0) == 1;
+}
+
 bool operand_runs_along_depth(const Kernel& kernel, bool a) {
   const Contraction& contraction = *kernel.contraction;
   uint32_t begin = a ? contraction.a_begin : contraction.b_begin;
@@ -111,7 +127,7 @@ Traits traits_of(const Kernel& kernel) {
   int64_t points = fixed_inner_points(kernel);
   traits.splits_inner = !traits.row_accumulators && !adds_may_collide(kernel) &&
                         (points < 0 || points >= 4 * inner_granule);
-  traits.streams = only_streams(kernel);
+  traits.streamed_bytes = streamed_bytes(kernel);
   return traits;
 }
 

@@ -8,12 +8,18 @@ namespace encore::jit {
 struct Traits {
   bool row_accumulators = false;
   bool column_accumulators = false;
-  bool serial_rows = false;   // store_add: rows in ascending order, on one thread
-  bool splits_inner = false;  // a call may cover a part of the inner points
-  bool streams = false;       // only loads, arithmetic and contiguous stores
+  bool serial_rows = false;    // store_add: rows in ascending order, on one thread
+  bool splits_inner = false;   // a call may cover a part of the inner points
+  int64_t streamed_bytes = 0;  // what stores that may bypass the caches write for an inner point
 };
 
 Traits traits_of(const Kernel& kernel);
+
+/// A launch that writes less than this never bypasses the caches.
+inline constexpr int64_t least_streamed_bytes = 4 << 20;
+
+/// May this instruction bypass the caches? Only plain stores of whole vectors in a sweep.
+bool may_stream(const Kernel& kernel, const Instruction& instruction);
 
 /// The last axis of a role, or `none`.
 uint32_t last_axis(const Kernel& kernel, Role role);
