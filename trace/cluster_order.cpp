@@ -7,7 +7,7 @@ namespace encore::trace {
 
 uint32_t ClusterOrder::add() {
   uint32_t number = uint32_t(entries_.size());
-  entries_.push_back({number, {}, {}, {}});
+  entries_.push_back({number, {}, {}});
   return number;
 }
 
@@ -32,21 +32,16 @@ void ClusterOrder::close(uint32_t cluster, uint32_t earlier) {
   mine[earlier / 64] |= uint64_t(1) << earlier % 64;
 }
 
-void ClusterOrder::add_dependencies(uint32_t cluster, const std::vector<uint32_t>& needs,
-                                    const std::vector<uint32_t>& barred) {
+void ClusterOrder::add_dependencies(uint32_t cluster, const std::vector<uint32_t>& needs) {
   cluster = find(cluster);
-  auto note = [&](std::vector<uint32_t>& list, uint32_t other) {
-    if (std::find(list.begin(), list.end(), other) == list.end()) list.push_back(other);
-  };
+  std::vector<uint32_t>& direct = entries_[cluster].needs;
   std::vector<uint32_t> gained;
   for (uint32_t need : needs) {
     uint32_t other = find(need);
     if (other == cluster) continue;
-    note(entries_[cluster].needs, other);
+    if (std::find(direct.begin(), direct.end(), other) == direct.end()) direct.push_back(other);
     if (!test(cluster, other)) gained.push_back(other);
   }
-  for (uint32_t need : barred)
-    if (find(need) != cluster) note(entries_[cluster].barred, find(need));
   if (gained.empty()) return;
   for (uint32_t other : gained) close(cluster, other);
   // Clusters that already wait for this one now also wait for what it gained.
@@ -54,32 +49,13 @@ void ClusterOrder::add_dependencies(uint32_t cluster, const std::vector<uint32_t
     if (entries_[later].forward == later && test(later, cluster)) close(later, cluster);
 }
 
-bool ClusterOrder::can_merge(uint32_t a, uint32_t b) const {
-  a = find(a);
-  b = find(b);
-  bool a_later = test(a, b), b_later = test(b, a);
-  if (a_later && b_later) return false;
-  auto is_barred = [&](uint32_t later, uint32_t earlier) {
-    for (uint32_t other : entries_[later].barred)
-      if (find(other) == earlier) return true;
-    return false;
-  };
-  if (is_barred(a, b) || is_barred(b, a)) return false;
-  // A third cluster between the two would have to run in the middle of the kernel.
-  uint32_t later = a_later ? a : b, earlier = a_later ? b : a;
-  for (uint32_t need : entries_[later].needs) {
-    uint32_t between = find(need);
-    if (between != earlier && between != later && test(between, earlier)) return false;
-  }
-  return true;
-}
+bool ClusterOrder::can_merge(uint32_t a, uint32_t b) const { return !reaches(a, b) && !reaches(b, a); }
 
 void ClusterOrder::merge(uint32_t a, uint32_t b) {
   a = find(a);
   b = find(b);
   entries_[b].forward = a;
   for (uint32_t need : entries_[b].needs) entries_[a].needs.push_back(need);
-  for (uint32_t need : entries_[b].barred) entries_[a].barred.push_back(need);
   close(a, b);
   auto clear = [&](uint32_t number) {
     if (number / 64 < entries_[a].before.size()) entries_[a].before[number / 64] &= ~(uint64_t(1) << number % 64);
@@ -88,9 +64,7 @@ void ClusterOrder::merge(uint32_t a, uint32_t b) {
   clear(b);
   for (uint32_t later = 0; later < entries_.size(); ++later) {
     if (entries_[later].forward != later || later == a) continue;
-    if (test(later, b) || test(later, a)) {
-      close(later, a);
-    }
+    if (test(later, b) || test(later, a)) close(later, a);
   }
 }
 

@@ -87,7 +87,9 @@ class Fuser {
       else if (order_.find(cluster_of_[id]) != c) merge(id, c, paths);
     }
     if (!placed) start(id, needs);
-    order_.add_dependencies(cluster_of(id), needs, barred);
+    // Whatever it could not join now stays a kernel of its own for it: a later merge through another
+    // node would not have checked this edge.
+    order_.add_dependencies(cluster_of(id), needs);
     note_loads(id, paths);
   }
 
