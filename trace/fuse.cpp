@@ -78,7 +78,11 @@ class Fuser {
         candidates.push_back(order_.find(reader->cluster));
       }
     }
-    std::sort(candidates.rbegin(), candidates.rend());
+    // The largest index space first, so that small clusters are merged into it; then the youngest.
+    std::sort(candidates.begin(), candidates.end(), [&](uint32_t a, uint32_t b) {
+      size_t a_axes = drafts_[a].cluster.extents.size(), b_axes = drafts_[b].cluster.extents.size();
+      return a_axes != b_axes ? a_axes > b_axes : a > b;
+    });
     candidates.erase(std::unique(candidates.begin(), candidates.end()), candidates.end());
     bool placed = false;
     for (uint32_t candidate : candidates) {

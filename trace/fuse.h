@@ -10,7 +10,8 @@
 // is alone of its kind in its cluster; what follows it there is its epilogue.
 //
 // Joining saves the store and load of what is passed on, and never repeats work. Nodes are visited in
-// record order; each joins the youngest cluster among its inputs' that allows it without making a cycle.
+// record order; each joins the largest, then youngest, of its inputs' clusters that allows it without
+// making a cycle.
 #pragma once
 #include <array>
 #include <string>
