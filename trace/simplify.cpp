@@ -63,6 +63,7 @@ class Simplifier {
 
   /// The node that stands for `fresh`; nothing when it has to be made (perhaps changed in place).
   std::optional<NodeId> rewrite(GraphNode& fresh) {
+    if (fresh.shape.numel() == 0 && !fresh.inputs.empty()) empty(fresh);
     switch (fresh.op) {
       case OpId::cast:
         if (node(fresh.inputs[0]).dtype == fresh.dtype) return fresh.inputs[0];
@@ -86,6 +87,14 @@ class Simplifier {
         if (fresh.family() == OpFamily::reduction) return reduction(fresh);
     }
     return {};
+  }
+
+  /// Nothing has to be computed for a result without elements; later passes divide by extents.
+  void empty(GraphNode& fresh) {
+    NodeId zero = add({.op = OpId::literal, .dtype = fresh.dtype, .location = fresh.location});
+    fresh.op = OpId::expand;
+    fresh.inputs = {zero};
+    fresh.attributes.clear();
   }
 
   static bool takes_everything(const GraphNode& slice) {
