@@ -16,5 +16,10 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias = {},
 Tensor dot(const Tensor& a, const Tensor& b, Tensor::At at = Tensor::At::current());
 /// All products of two 1-d tensors: [m] and [n] give [m, n].
 Tensor outer(const Tensor& a, const Tensor& b, Tensor::At at = Tensor::At::current());
+/// Einstein's summation over named axes, as numpy.einsum without "...": einsum("bij,bjk->bik", {a,
+/// b}). Without "->" the result has the letters that occur once, in alphabetical order. Operands
+/// are contracted from left to right. A letter may not occur twice in one operand.
+Tensor einsum(std::string_view formula, const std::vector<Tensor>& operands,
+              Tensor::At at = Tensor::At::current());
 
 }  // namespace encore

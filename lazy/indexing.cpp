@@ -33,7 +33,8 @@ void check_vector_index(const Tensor& index, const char* what, At at) {
 Tensor wrapped(const Tensor& index, int64_t extent) {
   if (!is_signed(index.dtype())) return index;
   Tensor wide = index.to(DType::i64);  // the extent need not fit a narrower dtype
-  return where(wide < lit(0), wide + lit(extent), wide);
+  // The extent is a runtime argument: kernels serve other extents too.
+  return where(wide < lit(0), wide + extent, wide);
 }
 
 Shape with_extent(Shape shape, int axis, int64_t extent) {

@@ -79,8 +79,8 @@ Tensor arg_reduce(OpId op, const Tensor& x, std::optional<int64_t> axis, bool ke
 /// Sums and means of 16-bit floats are formed in f32: their sum may be out of range.
 DType mean_dtype(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
 
-/// The element count as an operand.
-Arg count_like(int64_t count) { return lit(double(count)); }
+/// The element count as a runtime argument: kernels serve other extents too.
+Arg count_like(int64_t count) { return double(count); }
 
 /// Over all axes in `mask`, which stay; `x` is f32 or f64.
 Tensor mean_kept(const Tensor& x, uint32_t mask, At at) {

@@ -97,6 +97,72 @@ TEST(Vectors, DotAndOuter) {
   EXPECT_REFUSED(outer(outer(a, b), b), "outer", "[3, 2]");
 }
 
+/// The sum over all letters, by a loop over their joint extents.
+Doubles summed(const std::string& left, const std::string& right, const std::string& result,
+               const Tensor& a, const Tensor& b) {
+  std::string letters = result;
+  for (char c : left + right)
+    if (letters.find(c) == std::string::npos) letters.push_back(c);
+  Shape all;
+  for (char c : letters) {
+    size_t at = left.find(c);
+    all.push_back(at != std::string::npos ? a.shape()[int(at)] : b.shape()[int(right.find(c))]);
+  }
+  Shape shape(all.span().first(result.size()));
+  Doubles sums(shape.numel()), x = values(a), y = values(b);
+  auto at = [&](const std::string& names, const Position& place) {
+    Position found;
+    for (char c : names) found.push_back(place[letters.find(c)]);
+    return found;
+  };
+  for_each(all, [&](const Position& place) {
+    sums[offset(shape, at(result, place))] +=
+        x[offset(a.shape(), at(left, place))] * y[offset(b.shape(), at(right, place))];
+  });
+  return sums;
+}
+
+TEST(Einsum, AgreesWithALoop) {
+  std::vector<std::array<std::string, 3>> cases = {
+      {"ij", "jk", "ik"}, {"ij", "jk", "ki"},   {"bij", "bjk", "bik"}, {"bqhd", "bkhd", "bhqk"},
+      {"ij", "ij", ""},   {"ij", "ij", "ij"},   {"i", "j", "ij"},      {"ij", "kl", "lj"},
+      {"ij", "j", "i"},   {"ijk", "jil", "kl"},
+  };
+  std::map<char, int64_t> extent = {{'b', 2}, {'d', 4}, {'h', 3}, {'i', 2},
+                                    {'j', 3}, {'k', 4}, {'l', 2}, {'q', 5}};
+  for (const auto& [left, right, result] : cases) {
+    SCOPED_TRACE(left + "," + right + "->" + result);
+    Shape first, second;
+    for (char c : left) first.push_back(extent[c]);
+    for (char c : right) second.push_back(extent[c]);
+    Tensor a = leaf_like(first), b = leaf_like(second, 1);
+    Tensor y = einsum(left + "," + right + "->" + result, {a, b});
+    expect_values(y, summed(left, right, result, a, b), 1e-12);
+  }
+}
+
+TEST(Einsum, OneOperandAndMany) {
+  Tensor x = leaf(Doubles{1, 2, 3, 4, 5, 6}, {2, 3});
+  expect_values(einsum("ij->j", {x}), {5, 7, 9});
+  expect_values(einsum("ij -> ji", {x}), {1, 4, 2, 5, 3, 6});
+  expect_values(einsum("ba", {x}), {1, 4, 2, 5, 3, 6});
+  expect_values(einsum("ij,jk,k", {x, x.transpose(), leaf(Doubles{1, -1}, {2})}),
+                {14 - 32, 32 - 77});
+  expect_gradients([](auto& v) { return einsum("ij,jk,k->i", {v[0], v[1], v[2]}); },
+                   {leaf_like({2, 3}), leaf_like({3, 2}, 1), leaf_like({2}, 2)});
+}
+
+TEST(Einsum, Refuses) {
+  Tensor x = leaf_like({2, 3});
+  EXPECT_REFUSED(einsum("ij,jk", {x}), "2 operands", "1 are given");
+  EXPECT_REFUSED(einsum("ijk", {x}), "3 axes", "[2, 3]");
+  EXPECT_REFUSED(einsum("ii", {x}), "'i' occurs twice");
+  EXPECT_REFUSED(einsum("ij,jk->ik", {x, x}), "'j' is 3 and 2");
+  EXPECT_REFUSED(einsum("ij->k", {x}), "'k' in the result");
+  EXPECT_REFUSED(einsum("ij->ii", {x}), "'i' in the result");
+  EXPECT_REFUSED(einsum("iJ", {x}), "'J'");
+}
+
 TEST(MatmulGradient, AgreesWithDifferences) {
   std::vector<std::pair<Shape, Shape>> shapes = {
       {{2, 3}, {3, 2}},       {{3}, {3}},       {{3}, {3, 2}},       {{2, 3}, {3}},

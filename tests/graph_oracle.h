@@ -132,6 +132,7 @@ class Oracle {
   }
 
   Doubles compute(const Node* node) {
+    if (node->materialized()) return stored(node);
     for (Node* input : node->input_span()) (*this)(input);
     switch (family_of(node->op)) {
       case OpFamily::source:
@@ -168,12 +169,15 @@ class Oracle {
   Doubles source(const Node* node) {
     if (node->op == OpId::iota)
       return fill(node, [&](const Position& at) { return double(at[node->attributes[0]]); });
-    if (node->op != OpId::leaf) return {from_bits(node->dtype, &node->bits)};
-    Doubles values;
+    return {from_bits(node->dtype, &node->bits)};
+  }
+
+  static Doubles stored(const Node* node) {
+    Doubles result;
     auto* bytes = static_cast<const char*>(node->buffer->data());
     for (int64_t i = 0; i < node->shape.numel(); ++i)
-      values.push_back(from_bits(node->dtype, bytes + i * size_of(node->dtype)));
-    return values;
+      result.push_back(from_bits(node->dtype, bytes + i * size_of(node->dtype)));
+    return result;
   }
 
   Doubles movement(const Node* node) {
@@ -330,16 +334,25 @@ class Oracle {
 
 inline Doubles values(const Tensor& x) { return Oracle()(x.node()); }
 
-/// The values that were asked for, NaN equal to NaN.
-inline void expect_values(const Tensor& x, const Doubles& expected, double tolerance = 0) {
-  Doubles found = values(x);
+inline void expect_close(const Doubles& found, const Doubles& expected, double tolerance) {
   ASSERT_EQ(found.size(), expected.size());
   for (size_t i = 0; i < found.size(); ++i) {
-    if (std::isnan(expected[i]) || std::isinf(expected[i]))
-      EXPECT_THAT(found[i], ::testing::NanSensitiveDoubleEq(expected[i])) << "element " << i;
-    else
+    if (std::isfinite(expected[i]))
       EXPECT_NEAR(found[i], expected[i], tolerance) << "element " << i;
+    else
+      EXPECT_THAT(found[i], ::testing::NanSensitiveDoubleEq(expected[i])) << "element " << i;
   }
+}
+
+/// The values that were asked for, NaN equal to NaN: as nodes mean them, then as the runtime
+/// computes them.
+inline void expect_values(const Tensor& x, const Doubles& expected, double tolerance = 0) {
+  {
+    SCOPED_TRACE("as recorded");
+    expect_close(values(x), expected, tolerance);
+  }
+  SCOPED_TRACE("as computed");
+  expect_close(x.to_vector<double>(), expected, tolerance);
 }
 
 using Function = std::function<Tensor(const std::vector<Tensor>&)>;
@@ -373,6 +386,7 @@ inline void expect_gradients(const Function& f, const std::vector<Tensor>& input
       EXPECT_NEAR(found[element], expected, 1e-6 * (1 + std::abs(expected)))
           << "input " << i << ", element " << element;
     }
+    expect_close(gradients[i].to_vector<double>(), found, 1e-12);
   }
 }
 

@@ -347,5 +347,10 @@ TEST(RandomViews, RecordedNodesMeanWhatTheArraysHold) {
                    [](const Tensor& x) { return values(x); });
 }
 
+TEST(RandomViews, TheRuntimeComputesWhatTheArraysHold) {
+  compare_programs(from_environment("ENCORE_VIEW_PROGRAMS", 200),
+                   [](const Tensor& x) { return x.to_vector<double>(); });
+}
+
 }  // namespace
 }  // namespace encore
