@@ -1,12 +1,10 @@
 #include <encore/autograd/backward.h>
-
+#include <encore/autograd/walk.h>
+#include <encore/lazy/create.h>
 #include <fmt/format.h>
 
 #include <limits>
 #include <unordered_set>
-
-#include <encore/autograd/walk.h>
-#include <encore/lazy/create.h>
 
 namespace encore {
 namespace {
@@ -15,8 +13,10 @@ namespace {
 class GradientMode {
  public:
   explicit GradientMode(bool record) {
-    if (record) on_.emplace();
-    else off_.emplace();
+    if (record)
+      on_.emplace();
+    else
+      off_.emplace();
   }
 
  private:
@@ -26,8 +26,8 @@ class GradientMode {
 
 void check_scalar(const Tensor& loss, const char* what, Location where) {
   if (loss.numel() == 1) return;
-  throw Error(fmt::format("{}: the loss has shape {}, not one element", what, loss.shape().text()), where,
-              "reduce it first, as in loss.mean(), or pass the output's gradient");
+  throw Error(fmt::format("{}: the loss has shape {}, not one element", what, loss.shape().text()),
+              where, "reduce it first, as in loss.mean(), or pass the output's gradient");
 }
 
 Tensor one_like(const Tensor& loss) {
@@ -75,8 +75,9 @@ std::vector<Tensor> grad(const Tensor& loss, const std::vector<Target>& of, Back
   return grad({loss}, {one_like(loss)}, of, options, at);
 }
 
-std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<Tensor>& output_gradients,
-                         const std::vector<Target>& of, BackwardOptions options, std::source_location at) {
+std::vector<Tensor> grad(const std::vector<Tensor>& outputs,
+                         const std::vector<Tensor>& output_gradients, const std::vector<Target>& of,
+                         BackwardOptions options, std::source_location at) {
   Location where = current_location(at);
   if (outputs.size() != output_gradients.size())
     throw Error(fmt::format("grad: {} outputs but {} output gradients", outputs.size(),
@@ -91,7 +92,8 @@ std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<T
   Walk walk(of, options, where);
   for (size_t i = 0; i < outputs.size(); ++i)
     if (outputs[i].requires_grad() || outputs[i].node()->tape_consumed || !options.allow_unused)
-      walk.start(outputs[i], fit_gradient(output_gradients[i], outputs[i].shape(), outputs[i].dtype()));
+      walk.start(outputs[i],
+                 fit_gradient(output_gradients[i], outputs[i].shape(), outputs[i].dtype()));
   walk.run();
   std::vector<Tensor> gradients = std::move(walk.target_gradients());
   for (size_t i = 0; i < of.size(); ++i) {

@@ -2,15 +2,15 @@
 //
 // The graph of nodes that need a gradient is the tape. A walk visits it in reverse record order,
 // asks each op's rule for the gradients of its inputs, and sums what meets at a node; the new nodes
-// carry their forward node's place and scope and join the same trace. A walk consumes the tape: what
-// it visited needs no gradient afterwards, and a second walk over it throws, unless the first was
-// told to retain it. On a throw no gradient has changed and nothing was consumed.
+// carry their forward node's place and scope and join the same trace. A walk consumes the tape:
+// what it visited needs no gradient afterwards, and a second walk over it throws, unless the first
+// was told to retain it. On a throw no gradient has changed and nothing was consumed.
 //
 // Thread rule: a graph is walked by one thread at a time.
 #pragma once
-#include <vector>
-
 #include <encore/autograd/parameter.h>
+
+#include <vector>
 
 namespace encore {
 
@@ -34,7 +34,8 @@ void backward(const Tensor& output, const Tensor& output_gradient, BackwardOptio
 class Target {
  public:
   Target(const Tensor& tensor) : tensor_(tensor) {}
-  Target(const ParameterRef& parameter) : tensor_(parameter.value()), cell_(parameter.cell().get()) {}
+  Target(const ParameterRef& parameter)
+      : tensor_(parameter.value()), cell_(parameter.cell().get()) {}
   const Tensor& tensor() const { return tensor_; }
   const ParameterRef::Cell* cell() const { return cell_; }
 
@@ -45,12 +46,14 @@ class Target {
 
 /// d(loss)/d(target) for each target, of the target's shape and dtype; no parameter's grad changes.
 /// A target that the loss does not depend on throws, or gives zeros with `allow_unused`.
-std::vector<Tensor> grad(const Tensor& loss, const std::vector<Target>& of, BackwardOptions options = {},
+std::vector<Tensor> grad(const Tensor& loss, const std::vector<Target>& of,
+                         BackwardOptions options = {},
                          std::source_location at = std::source_location::current());
 
 /// Likewise from given output gradients, one per output, each of its output's shape.
-std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<Tensor>& output_gradients,
-                         const std::vector<Target>& of, BackwardOptions options = {},
+std::vector<Tensor> grad(const std::vector<Tensor>& outputs,
+                         const std::vector<Tensor>& output_gradients, const std::vector<Target>& of,
+                         BackwardOptions options = {},
                          std::source_location at = std::source_location::current());
 
 /// Whether `output` depends on something that needs a gradient and is no descendant of `targets`.

@@ -1,14 +1,14 @@
 // Parameter: the one mutable cell of the library, and the only thing that has a gradient.
 //
 // Tensors are values; a Parameter is a place: `p` used as a Tensor records a `variable` node that
-// names the cell, and a later `backward` adds to the gradient found there. Copying a Parameter makes
-// a new cell with the same value, moving keeps the cell, and a ParameterRef names it without owning
-// a second one. A cell is used by one thread at a time, as a std::vector would be.
+// names the cell, and a later `backward` adds to the gradient found there. Copying a Parameter
+// makes a new cell with the same value, moving keeps the cell, and a ParameterRef names it without
+// owning a second one. A cell is used by one thread at a time, as a std::vector would be.
 #pragma once
+#include <encore/lazy/tensor.h>
+
 #include <memory>
 #include <string>
-
-#include <encore/lazy/tensor.h>
 
 namespace encore {
 

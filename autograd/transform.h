@@ -3,13 +3,13 @@
 // `f` takes tensors and returns a Tensor. They nest: what `f` captures, and what its inputs came
 // from, stays differentiable, so grad(grad(f)) is the second derivative.
 #pragma once
+#include <encore/autograd/backward.h>
+#include <encore/lazy/record.h>
+
 #include <array>
 #include <tuple>
 #include <type_traits>
 #include <utility>
-
-#include <encore/autograd/backward.h>
-#include <encore/lazy/record.h>
 
 namespace encore {
 namespace detail {
@@ -74,8 +74,8 @@ auto vjp(F f, const X&... x) {
   auto pullback = [value, inputs](const Tensor& gradient,
                                   std::source_location at = std::source_location::current()) {
     std::vector<Target> targets(inputs.begin(), inputs.end());
-    bool again = gradient_enabled() &&
-                 (depends_on_others(value, targets) || gradient.requires_grad());
+    bool again =
+        gradient_enabled() && (depends_on_others(value, targets) || gradient.requires_grad());
     BackwardOptions options{.retain_graph = true, .create_graph = again, .allow_unused = true};
     return detail::as_gradients<count>(grad({value}, {gradient}, targets, options, at));
   };

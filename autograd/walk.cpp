@@ -1,9 +1,8 @@
 #include <encore/autograd/walk.h>
+#include <encore/lazy/evaluator.h>
 
 #include <algorithm>
 #include <limits>
-
-#include <encore/lazy/evaluator.h>
 
 namespace encore {
 namespace {
@@ -36,7 +35,8 @@ Tensor fit_gradient(Tensor gradient, const Shape& shape, DType dtype) {
   if (!(gradient.shape() == shape)) {
     if (gradient.rank() >= shape.rank()) gradient = sum_to(gradient, shape);
     if (!(gradient.shape() == shape))
-      gradient = record({OpId::expand, gradient.dtype(), gradient.device(), shape}, {gradient.node()}, {});
+      gradient =
+          record({OpId::expand, gradient.dtype(), gradient.device(), shape}, {gradient.node()}, {});
   }
   return gradient.to(dtype);
 }
@@ -108,7 +108,8 @@ void Walk::run() {
 /// Hands the gradient of `node` to whoever asked for it; says whether the walk goes on below it.
 bool Walk::deliver(Node* node, const Tensor& gradient) {
   std::shared_ptr<ParameterRef::Cell> cell;
-  if (node->op == OpId::variable) cell = std::static_pointer_cast<ParameterRef::Cell>(node->cell.lock());
+  if (node->op == OpId::variable)
+    cell = std::static_pointer_cast<ParameterRef::Cell>(node->cell.lock());
   for (size_t i = 0; i < targets_.size(); ++i) {
     const Target& target = targets_[i];
     bool asked = target.cell() ? target.cell() == cell.get() : target.tensor().node() == node;

@@ -1,9 +1,9 @@
 // One walk over the tape: the heart of backward and grad.
 #pragma once
-#include <vector>
-
 #include <encore/autograd/backward.h>
 #include <encore/lazy/record.h>
+
+#include <vector>
 
 namespace encore {
 

@@ -5,14 +5,16 @@
 
 namespace encore {
 
-#define ENCORE_LOSS(Name, function)                                                                   \
-  class Name : public Module {                                                                        \
-   public:                                                                                            \
-    explicit Name(Reduction reduction = Reduction::mean) : reduction_(reduction) {}                   \
-    Tensor forward(const Tensor& x, const Tensor& target) { return function(x, target, reduction_); } \
-    ENCORE_MEMBERS()                                                                                  \
-   private:                                                                                           \
-    Reduction reduction_;                                                                             \
+#define ENCORE_LOSS(Name, function)                                                 \
+  class Name : public Module {                                                      \
+   public:                                                                          \
+    explicit Name(Reduction reduction = Reduction::mean) : reduction_(reduction) {} \
+    Tensor forward(const Tensor& x, const Tensor& target) {                         \
+      return function(x, target, reduction_);                                       \
+    }                                                                               \
+    ENCORE_MEMBERS()                                                                \
+   private:                                                                         \
+    Reduction reduction_;                                                           \
   };
 ENCORE_LOSS(MSELoss, mse_loss)
 ENCORE_LOSS(L1Loss, l1_loss)
@@ -24,7 +26,9 @@ ENCORE_LOSS(KLDivLoss, kl_div)
 class CrossEntropyLoss : public Module {
  public:
   explicit CrossEntropyLoss(CrossEntropyOptions options = {}) : options_(options) {}
-  Tensor forward(const Tensor& logits, const Tensor& target) { return cross_entropy(logits, target, options_); }
+  Tensor forward(const Tensor& logits, const Tensor& target) {
+    return cross_entropy(logits, target, options_);
+  }
   ENCORE_MEMBERS()
 
  private:
@@ -49,7 +53,9 @@ class HuberLoss : public Module {
  public:
   explicit HuberLoss(double delta = 1, Reduction reduction = Reduction::mean)
       : delta_(delta), reduction_(reduction) {}
-  Tensor forward(const Tensor& x, const Tensor& target) { return huber_loss(x, target, delta_, reduction_); }
+  Tensor forward(const Tensor& x, const Tensor& target) {
+    return huber_loss(x, target, delta_, reduction_);
+  }
   ENCORE_MEMBERS()
 
  private:
@@ -61,7 +67,9 @@ class SmoothL1Loss : public Module {
  public:
   explicit SmoothL1Loss(double beta = 1, Reduction reduction = Reduction::mean)
       : beta_(beta), reduction_(reduction) {}
-  Tensor forward(const Tensor& x, const Tensor& target) { return smooth_l1_loss(x, target, beta_, reduction_); }
+  Tensor forward(const Tensor& x, const Tensor& target) {
+    return smooth_l1_loss(x, target, beta_, reduction_);
+  }
   ENCORE_MEMBERS()
 
  private:

@@ -1,6 +1,5 @@
-#include <encore/nn/module.h>
-
 #include <cxxabi.h>
+#include <encore/nn/module.h>
 #include <fmt/format.h>
 
 #include <mutex>
@@ -100,7 +99,8 @@ std::vector<ParameterRef> Module::parameters() {
 
 std::vector<NamedBuffer> Module::named_buffers() {
   std::vector<NamedBuffer> found;
-  visit_deep(*this, skip, [&](const std::string& name, Tensor& buffer) { found.push_back({name, &buffer}); });
+  visit_deep(*this, skip,
+             [&](const std::string& name, Tensor& buffer) { found.push_back({name, &buffer}); });
   return found;
 }
 
@@ -132,7 +132,9 @@ Scope Module::enter(Location where) {
   struct Namer : MemberVisitor {
     void parameter(const std::string&, Parameter&) override {}
     void buffer(const std::string&, Tensor&) override {}
-    void module(const std::string& name, Module& module) override { module.scope_name_ = intern(name); }
+    void module(const std::string& name, Module& module) override {
+      module.scope_name_ = intern(name);
+    }
   };
   if (!members_named_) {
     Namer namer;
@@ -144,8 +146,8 @@ Scope Module::enter(Location where) {
 }
 
 void Module::refuse_single_call(Location where) const {
-  throw Error(fmt::format("{}: its forward function does not take one tensor", type_name(*this)), where,
-              "call the module itself with all its arguments");
+  throw Error(fmt::format("{}: its forward function does not take one tensor", type_name(*this)),
+              where, "call the module itself with all its arguments");
 }
 
 namespace detail {

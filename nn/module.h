@@ -9,16 +9,17 @@
 // That one line is all a class says: Parameters, modules, Tensors (buffers: they are moved and cast
 // with the module but never trained) and vectors, optionals and smart pointers of these are found
 // through it, under PyTorch's dotted names (`fc1.weight`). Every subclass has it, even if empty.
-// Copying a module makes new parameter cells, moving keeps them. Calling a module opens a name scope
-// and marks what is recorded with the caller's line. A module is used by one thread at a time.
+// Copying a module makes new parameter cells, moving keeps them. Calling a module opens a name
+// scope and marks what is recorded with the caller's line. A module is used by one thread at a
+// time.
 #pragma once
+#include <encore/autograd/parameter.h>
+#include <encore/lazy/record.h>
+
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include <encore/autograd/parameter.h>
-#include <encore/lazy/record.h>
 
 namespace encore {
 
@@ -67,7 +68,8 @@ class Module {
   // Defined by ENCORE_MEMBERS.
   virtual void visit_members(MemberVisitor& visitor) = 0;
   /// Calls `forward` with one tensor; throws where it takes other arguments.
-  virtual Tensor call(const Tensor& x, std::source_location at = std::source_location::current()) = 0;
+  virtual Tensor call(const Tensor& x,
+                      std::source_location at = std::source_location::current()) = 0;
 
  protected:
   Module() = default;
@@ -133,22 +135,24 @@ Tensor tensor_of(const Arg& arg);
 
 /// The one line of a module; `operator()` calls the class's `forward`, whose first argument is a
 /// tensor, inside the module's scope.
-#define ENCORE_MEMBERS(...)                                                                         \
- public:                                                                                            \
-  void visit_members([[maybe_unused]] ::encore::MemberVisitor& visitor) override {                  \
-    ::encore::detail::visit_all(visitor, #__VA_ARGS__ __VA_OPT__(, ) __VA_ARGS__);                  \
-  }                                                                                                 \
-  template <class... More>                                                                          \
-  auto operator()(const ::encore::Arg& first, More&&... more) {                                     \
-    auto scope = this->enter(first.location());                                                     \
-    return this->forward(::encore::detail::tensor_of(first), std::forward<More>(more)...);          \
-  }                                                                                                 \
-  ::encore::Tensor call(const ::encore::Tensor& x,                                                  \
-                        std::source_location at = std::source_location::current()) override {       \
-    auto run = [&](auto& self) -> ::encore::Tensor {                                                \
-      if constexpr (requires { ::encore::Tensor(self.forward(x)); }) return self.forward(x);        \
-      else self.refuse_single_call(at);                                                             \
-    };                                                                                              \
-    auto scope = this->enter(at);                                                                   \
-    return run(*this);                                                                              \
+#define ENCORE_MEMBERS(...)                                                                   \
+ public:                                                                                      \
+  void visit_members([[maybe_unused]] ::encore::MemberVisitor& visitor) override {            \
+    ::encore::detail::visit_all(visitor, #__VA_ARGS__ __VA_OPT__(, ) __VA_ARGS__);            \
+  }                                                                                           \
+  template <class... More>                                                                    \
+  auto operator()(const ::encore::Arg& first, More&&... more) {                               \
+    auto scope = this->enter(first.location());                                               \
+    return this->forward(::encore::detail::tensor_of(first), std::forward<More>(more)...);    \
+  }                                                                                           \
+  ::encore::Tensor call(const ::encore::Tensor& x,                                            \
+                        std::source_location at = std::source_location::current()) override { \
+    auto run = [&](auto& self) -> ::encore::Tensor {                                          \
+      if constexpr (requires { ::encore::Tensor(self.forward(x)); })                          \
+        return self.forward(x);                                                               \
+      else                                                                                    \
+        self.refuse_single_call(at);                                                          \
+    };                                                                                        \
+    auto scope = this->enter(at);                                                             \
+    return run(*this);                                                                        \
   }

@@ -1,14 +1,15 @@
+#include <encore/lazy/elementwise.h>
 #include <encore/optim/adam.h>
 
 #include <cmath>
 
-#include <encore/lazy/elementwise.h>
-
 namespace encore {
 
-Adam::Adam(const char* name, std::vector<ParameterRef> parameters, AdamOptions options, bool decoupled,
-           Location where)
-    : Optimizer(name, std::move(parameters), options.lr, where), options_(options), decoupled_(decoupled) {
+Adam::Adam(const char* name, std::vector<ParameterRef> parameters, AdamOptions options,
+           bool decoupled, Location where)
+    : Optimizer(name, std::move(parameters), options.lr, where),
+      options_(options),
+      decoupled_(decoupled) {
   first_ = zero_states(where);
   second_ = zero_states(where);
   counts_.resize(first_.size());

@@ -1,10 +1,9 @@
-#include <encore/optim/clip.h>
-
-#include <cmath>
-
 #include <encore/lazy/create.h>
 #include <encore/lazy/elementwise.h>
 #include <encore/lazy/reduction.h>
+#include <encore/optim/clip.h>
+
+#include <cmath>
 
 namespace encore {
 namespace {
@@ -24,8 +23,8 @@ Tensor join(const Tensor& a, const Tensor& b, double order) {
 
 }  // namespace
 
-Tensor clip_grad_norm_(const std::vector<ParameterRef>& parameters, double max_norm, NormOptions options,
-                       std::source_location at) {
+Tensor clip_grad_norm_(const std::vector<ParameterRef>& parameters, double max_norm,
+                       NormOptions options, std::source_location at) {
   NoGrad off;
   Scope scope("clip_grad_norm_", current_location(at));
   Tensor norm;
@@ -35,8 +34,10 @@ Tensor clip_grad_norm_(const std::vector<ParameterRef>& parameters, double max_n
     norm = norm.defined() ? join(norm, part, options.order) : part;
   }
   if (!norm.defined()) return zeros({});
-  if (options.order == 2) norm = sqrt(norm);
-  else if (options.order != 1 && !std::isinf(options.order)) norm = pow(norm, lit(1 / options.order));
+  if (options.order == 2)
+    norm = sqrt(norm);
+  else if (options.order != 1 && !std::isinf(options.order))
+    norm = pow(norm, lit(1 / options.order));
   Tensor factor = minimum(max_norm / (norm + lit(1e-6)), lit(1.0));
   for (const ParameterRef& parameter : parameters) {
     const Tensor& gradient = parameter.grad();
@@ -45,7 +46,8 @@ Tensor clip_grad_norm_(const std::vector<ParameterRef>& parameters, double max_n
   return norm;
 }
 
-void clip_grad_value_(const std::vector<ParameterRef>& parameters, double bound, std::source_location at) {
+void clip_grad_value_(const std::vector<ParameterRef>& parameters, double bound,
+                      std::source_location at) {
   NoGrad off;
   Scope scope("clip_grad_value_", current_location(at));
   for (const ParameterRef& parameter : parameters) {

@@ -1,9 +1,7 @@
-#include <encore/optim/optimizer.h>
-
-#include <fmt/format.h>
-
 #include <encore/lazy/create.h>
 #include <encore/lazy/evaluator.h>
+#include <encore/optim/optimizer.h>
+#include <fmt/format.h>
 
 namespace encore {
 namespace {
@@ -28,7 +26,8 @@ Optimizer::Optimizer(const char* name, std::vector<ParameterRef> parameters, dou
                 "pass model.parameters(); does its class list them in ENCORE_MEMBERS?");
   for (const ParameterRef& parameter : parameters_)
     if (!is_floating(parameter.dtype()))
-      throw Error(fmt::format("{}: {} has dtype {}", name_, described(parameter), name_of(parameter.dtype())),
+      throw Error(fmt::format("{}: {} has dtype {}", name_, described(parameter),
+                              name_of(parameter.dtype())),
                   where, "only floating parameters can be trained");
   compute(parameters_, where);
 }
@@ -59,8 +58,8 @@ void Optimizer::check_gradient(const ParameterRef& parameter, Location where) co
       gradient.device() == parameter.device())
     return;
   throw Error(fmt::format("{}: {} is {}{} but its gradient is {}{}", name_, described(parameter),
-                          name_of(parameter.dtype()), parameter.shape().text(), name_of(gradient.dtype()),
-                          gradient.shape().text()),
+                          name_of(parameter.dtype()), parameter.shape().text(),
+                          name_of(gradient.dtype()), gradient.shape().text()),
               where, "call zero_grad after a parameter got another shape, dtype or device");
 }
 

@@ -1,17 +1,18 @@
 // Rules that turn gradients into new parameters.
 //
 // `step` records the update of every parameter that has a gradient and then computes everything
-// pending in one sync of kind step, so that forward, backward and update are one trace and old values
-// and states are donated. Hyperparameters and step counts reach the trace as runtime arguments:
-// changing them recompiles nothing; only what is zero or absent (weight decay, momentum) is structure.
+// pending in one sync of kind step, so that forward, backward and update are one trace and old
+// values and states are donated. Hyperparameters and step counts reach the trace as runtime
+// arguments: changing them recompiles nothing; only what is zero or absent (weight decay, momentum)
+// is structure.
 //
 // An optimizer names its parameters' cells; it and they are used by one thread at a time.
 #pragma once
-#include <map>
-#include <vector>
-
 #include <encore/autograd/parameter.h>
 #include <encore/lazy/record.h>
+
+#include <map>
+#include <vector>
 
 namespace encore {
 
@@ -37,14 +38,16 @@ class Optimizer {
 
  protected:
   /// Computes what is pending of the parameters, so that the first step's trace is every step's.
-  Optimizer(const char* name, std::vector<ParameterRef> parameters, double learning_rate, Location where);
+  Optimizer(const char* name, std::vector<ParameterRef> parameters, double learning_rate,
+            Location where);
 
   /// The next value of parameter `i`; recorded without gradient. Replaces its own states.
   virtual Tensor update(size_t i, const Tensor& value, const Tensor& gradient) = 0;
 
   /// One state per parameter, of its shape and dtype, zero.
   std::vector<Tensor> zero_states(Location where) const;
-  /// `number` as a runtime argument of like's dtype, one slot for all equal (which, variant) a step.
+  /// `number` as a runtime argument of like's dtype, one slot for all equal (which, variant) a
+  /// step.
   const Tensor& slot(int which, double number, const Tensor& like, int64_t variant = 0);
 
  private:

@@ -1,5 +1,4 @@
 #include <encore/optim/schedule.h>
-
 #include <fmt/format.h>
 
 #include <cmath>
@@ -32,7 +31,8 @@ Schedule step_decay(StepDecay o) {
 }
 
 Schedule cosine_annealing(CosineAnnealing o) {
-  return [o](int64_t step) { return half_cosine(o.base, o.minimum, double(step) / double(o.steps)); };
+  return
+      [o](int64_t step) { return half_cosine(o.base, o.minimum, double(step) / double(o.steps)); };
 }
 
 Schedule linear_warmup(LinearWarmup o) {

@@ -1,11 +1,12 @@
-// Learning rates as functions of the step number, with PyTorch's formulas (torch.optim.lr_scheduler).
+// Learning rates as functions of the step number, with PyTorch's formulas
+// (torch.optim.lr_scheduler).
 //
 //   Scheduler schedule(optimizer, cosine_annealing({.base = 0.1, .steps = 1000}));
 //   for (…) { …; optimizer.step(); schedule.step(); }
 #pragma once
-#include <functional>
-
 #include <encore/optim/optimizer.h>
+
+#include <functional>
 
 namespace encore {
 

@@ -24,7 +24,7 @@ class Sgd : public Optimizer {
   Tensor update(size_t i, const Tensor& value, const Tensor& gradient) override;
 
   SgdOptions options_;
-  std::vector<Tensor> momentum_;   // empty without momentum
+  std::vector<Tensor> momentum_;    // empty without momentum
   std::vector<bool> has_momentum_;  // whether a gradient has entered it
 };
 

@@ -1,10 +1,4 @@
 // Are gradients right, and does a backward consume exactly the tape that it walked?
-#include <gmock/gmock.h>
-#include <pthread.h>
-
-#include <functional>
-#include <random>
-
 #include <encore/autograd/transform.h>
 #include <encore/core/settings.h>
 #include <encore/lazy/contraction.h>
@@ -13,6 +7,11 @@
 #include <encore/lazy/indexing.h>
 #include <encore/lazy/movement.h>
 #include <encore/lazy/reduction.h>
+#include <gmock/gmock.h>
+#include <pthread.h>
+
+#include <functional>
+#include <random>
 
 namespace encore {
 namespace {
@@ -42,7 +41,8 @@ TEST(Backward, GivesTheDerivativeOfASquare) {
 }
 
 TEST(Backward, SumsOverBroadcastAxes) {
-  Parameter row(numbers({1, 2, 3}, {3})), column(numbers({1, 2}, {2, 1})), scalar(full({}, 5.0, {f64}));
+  Parameter row(numbers({1, 2, 3}, {3})), column(numbers({1, 2}, {2, 1})),
+      scalar(full({}, 5.0, {f64}));
   Tensor x = numbers({1, 2, 3, 4, 5, 6}, {2, 3});
   (x * row * column * scalar).sum().backward();
   // d/d row[j] = 5 * sum_i x[i,j] column[i]
@@ -264,7 +264,8 @@ TEST(Transform, WorksInsideNoGradAndOfAConstantFunction) {
   Tensor slope = grad([](const Tensor& x) { return x * x; })(full({}, 2.0));
   EXPECT_FLOAT_EQ(slope.item<float>(), 4);
   EXPECT_FALSE(slope.requires_grad());
-  EXPECT_FLOAT_EQ(grad([](const Tensor&) { return full({}, 1.0); })(full({}, 2.0)).item<float>(), 0);
+  EXPECT_FLOAT_EQ(grad([](const Tensor&) { return full({}, 1.0); })(full({}, 2.0)).item<float>(),
+                  0);
 }
 
 TEST(Transform, PullbackMayBeCalledAgain) {
@@ -283,7 +284,12 @@ struct Program {
 
 const Program programs[] = {
     {"sum of squares", {4}, [](const Tensor& x) { return (x * x).sum(); }},
-    {"reused value", {3}, [](const Tensor& x) { Tensor y = x * x; return (y * x + y / (x + 3.0)).sum(); }},
+    {"reused value",
+     {3},
+     [](const Tensor& x) {
+       Tensor y = x * x;
+       return (y * x + y / (x + 3.0)).sum();
+     }},
     {"matmul with itself", {3, 3}, [](const Tensor& x) { return matmul(x, x.transpose()).sum(); }},
     {"linear, mean square",
      {2, 3},
@@ -295,14 +301,21 @@ const Program programs[] = {
     {"broadcast against its own row sum",
      {3, 4},
      [](const Tensor& x) { return (x / (x.sum({1}, true) + 9.0) * x.sum({0})).sum(); }},
-    {"maximum of rows", {3, 4}, [](const Tensor& x) { return (max(x, {1}) * max(x, {0}).sum()).sum(); }},
+    {"maximum of rows",
+     {3, 4},
+     [](const Tensor& x) { return (max(x, {1}) * max(x, {0}).sum()).sum(); }},
     {"slices and concat",
      {4, 2},
      [](const Tensor& x) {
        Tensor y = concat({x[{Slice{1, 4}}], x[{Slice{.step = 2}}]}, 0);
        return (y * y * y).sum();
      }},
-    {"transposed flat view", {2, 3}, [](const Tensor& x) { Tensor y = x.transpose().flatten(); return (y * y.flip()).sum(); }},
+    {"transposed flat view",
+     {2, 3},
+     [](const Tensor& x) {
+       Tensor y = x.transpose().flatten();
+       return (y * y.flip()).sum();
+     }},
     {"take with a repeat",
      {4, 2},
      [](const Tensor& x) {
@@ -331,7 +344,8 @@ TEST_P(AgainstDifferences, Agree) {
     above[i] += h;
     below[i] -= h;
     double difference = (value_at(above) - value_at(below)) / (2 * h);
-    EXPECT_NEAR(gradient[i], difference, 1e-6 * (1 + std::abs(difference))) << program.name << " element " << i;
+    EXPECT_NEAR(gradient[i], difference, 1e-6 * (1 + std::abs(difference)))
+        << program.name << " element " << i;
   }
 }
 

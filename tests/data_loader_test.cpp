@@ -1,4 +1,6 @@
 // Does a loader deliver every sample once, in an order that only seed and epoch decide?
+#include <encore/lazy/create.h>
+#include <encore/utils/data_loader.h>
 #include <gmock/gmock.h>
 
 #include <atomic>
@@ -6,9 +8,6 @@
 #include <numeric>
 #include <set>
 #include <stdexcept>
-
-#include <encore/lazy/create.h>
-#include <encore/utils/data_loader.h>
 
 namespace encore {
 namespace {
@@ -23,7 +22,8 @@ class Numbers : public Dataset {
   Batch batch(std::span<const int64_t> positions) const override {
     ++calls;
     for (int64_t position : positions)
-      if (position == failing_) throw std::runtime_error("sample " + std::to_string(position) + " is bad");
+      if (position == failing_)
+        throw std::runtime_error("sample " + std::to_string(position) + " is bad");
     return {from_vector(std::vector<int64_t>(positions.begin(), positions.end()))};
   }
   mutable std::atomic<int> calls{0};
@@ -76,7 +76,9 @@ TEST(DataLoader, OrderDependsOnSeedAndEpochOnly) {
   std::vector<std::vector<std::vector<int64_t>>> runs;
   for (int workers : {0, 1, 4})
     for (int prefetch : {1, 8}) {
-      DataLoader loader(data, {.batch_size = 17, .shuffle = true, .seed = 9, .workers = workers, .prefetch = prefetch});
+      DataLoader loader(
+          data,
+          {.batch_size = 17, .shuffle = true, .seed = 9, .workers = workers, .prefetch = prefetch});
       loader.set_epoch(3);
       runs.push_back(run(loader));
     }

@@ -1,4 +1,5 @@
 // Are IDX files read right, and does every kind of damage get an Error that names the place?
+#include <encore/utils/idx.h>
 #include <gmock/gmock.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -8,8 +9,6 @@
 #include <fstream>
 #include <functional>
 
-#include <encore/utils/idx.h>
-
 namespace encore {
 namespace {
 
@@ -18,7 +17,9 @@ using testing::HasSubstr;
 
 class Idx : public testing::Test {
  protected:
-  Idx() : folder_(std::filesystem::temp_directory_path() / ("encore_idx_" + std::to_string(getpid()))) {
+  Idx()
+      : folder_(std::filesystem::temp_directory_path() /
+                ("encore_idx_" + std::to_string(getpid()))) {
     std::filesystem::create_directories(folder_);
   }
   ~Idx() override { std::filesystem::remove_all(folder_); }
@@ -43,7 +44,8 @@ class Idx : public testing::Test {
 };
 
 /// An IDX file's bytes: type code, extents, elements as they are stored.
-std::string idx(unsigned char code, const std::vector<uint32_t>& extents, const std::string& elements) {
+std::string idx(unsigned char code, const std::vector<uint32_t>& extents,
+                const std::string& elements) {
   std::string bytes = {0, 0, char(code), char(extents.size())};
   for (uint32_t extent : extents)
     for (int shift = 24; shift >= 0; shift -= 8) bytes += char(extent >> shift & 255);
@@ -70,7 +72,8 @@ TEST_F(Idx, ReadsBytesPlainAndCompressed) {
 }
 
 TEST_F(Idx, TurnsBigEndianElementsIntoHostOrder) {
-  IdxArray integers = read_idx(write("i32", idx(0x0c, {2}, std::string("\0\0\1\2\377\377\377\376", 8))));
+  IdxArray integers =
+      read_idx(write("i32", idx(0x0c, {2}, std::string("\0\0\1\2\377\377\377\376", 8))));
   int32_t values[2];
   ASSERT_EQ(integers.bytes.size(), sizeof values);
   std::memcpy(values, integers.bytes.data(), sizeof values);
@@ -89,20 +92,25 @@ TEST_F(Idx, ReadsAnArrayWithoutElements) {
 }
 
 TEST_F(Idx, NamesAFileThatIsMissingOrEmpty) {
-  EXPECT_THAT(message_of([&] { read_idx(folder_ / "nothing"); }), AllOf(HasSubstr("nothing"), HasSubstr("opened")));
+  EXPECT_THAT(message_of([&] { read_idx(folder_ / "nothing"); }),
+              AllOf(HasSubstr("nothing"), HasSubstr("opened")));
   std::string path = write("empty", "");
   EXPECT_THAT(message_of([&] { read_idx(path); }),
-              AllOf(HasSubstr(path), HasSubstr("offset 0"), HasSubstr("expected 4 bytes"), HasSubstr("found 0")));
+              AllOf(HasSubstr(path), HasSubstr("offset 0"), HasSubstr("expected 4 bytes"),
+                    HasSubstr("found 0")));
 }
 
 TEST_F(Idx, RefusesAWrongHeader) {
   EXPECT_THAT(message_of([&] { read_idx(write("magic", "PK\3\4....")); }),
               AllOf(HasSubstr("offset 0"), HasSubstr("expected 00 00"), HasSubstr("found 50 4b")));
-  EXPECT_THAT(message_of([&] { read_idx(write("code", idx(7, {1}, "x"))); }), HasSubstr("found 07"));
-  EXPECT_THAT(message_of([&] { read_idx(write("rank", idx(8, std::vector<uint32_t>(9, 1), "x"))); }),
-              HasSubstr("found 9"));
+  EXPECT_THAT(message_of([&] { read_idx(write("code", idx(7, {1}, "x"))); }),
+              HasSubstr("found 07"));
+  EXPECT_THAT(
+      message_of([&] { read_idx(write("rank", idx(8, std::vector<uint32_t>(9, 1), "x"))); }),
+      HasSubstr("found 9"));
   EXPECT_THAT(message_of([&] { read_idx(write("extent", idx(8, {5, 6}, "").substr(0, 10))); }),
-              AllOf(HasSubstr("offset 8"), HasSubstr("expected 4 bytes (an extent)"), HasSubstr("found 2")));
+              AllOf(HasSubstr("offset 8"), HasSubstr("expected 4 bytes (an extent)"),
+                    HasSubstr("found 2")));
 }
 
 TEST_F(Idx, RefusesExtentsThatCannotBe) {
@@ -110,7 +118,8 @@ TEST_F(Idx, RefusesExtentsThatCannotBe) {
   EXPECT_THAT(message_of([&] { read_idx(write("huge", idx(8, {most, most, most}, "x"))); }),
               HasSubstr("possible size"));
   // Large but possible: found short without allocating all of it first.
-  EXPECT_THAT(message_of([&] { read_idx(write("large", idx(8, {most, 100}, "x"))); }), HasSubstr("found 1 before"));
+  EXPECT_THAT(message_of([&] { read_idx(write("large", idx(8, {most, 100}, "x"))); }),
+              HasSubstr("found 1 before"));
 }
 
 TEST_F(Idx, NamesWhereTheElementsEnd) {
@@ -118,8 +127,9 @@ TEST_F(Idx, NamesWhereTheElementsEnd) {
   EXPECT_THAT(message_of([&] { read_idx(path); }),
               AllOf(HasSubstr(path), HasSubstr("offset 12"), HasSubstr("expected 6 more bytes"),
                     HasSubstr("found 4 before the end")));
-  EXPECT_THAT(message_of([&] { read_idx(write("long", idx(8, {2}, "\1\2\3"))); }),
-              AllOf(HasSubstr("offset 10"), HasSubstr("expected the end"), HasSubstr("found more bytes")));
+  EXPECT_THAT(
+      message_of([&] { read_idx(write("long", idx(8, {2}, "\1\2\3"))); }),
+      AllOf(HasSubstr("offset 10"), HasSubstr("expected the end"), HasSubstr("found more bytes")));
 }
 
 TEST_F(Idx, NoticesEveryTruncationOfACompressedFile) {
@@ -129,7 +139,8 @@ TEST_F(Idx, NoticesEveryTruncationOfACompressedFile) {
   std::string whole = slurp(write_gzip("whole.gz", idx(8, {3000}, noise)));
   for (size_t size = 0; size < whole.size(); size += 7) {
     std::string path = write("cut.gz", whole.substr(0, size));
-    EXPECT_THAT(message_of([&] { read_idx(path); }), AllOf(HasSubstr(path), HasSubstr("offset"))) << size;
+    EXPECT_THAT(message_of([&] { read_idx(path); }), AllOf(HasSubstr(path), HasSubstr("offset")))
+        << size;
   }
   std::string path = write("cut.gz", whole.substr(0, whole.size() - 1));
   EXPECT_THAT(message_of([&] { read_idx(path); }), HasSubstr("offset"));
@@ -149,7 +160,8 @@ TEST_F(Idx, NoticesEveryFlippedByteOfACompressedFile) {
 }
 
 TEST_F(Idx, PairsImagesWithLabels) {
-  std::string images = write("images", idx(8, {2, 1, 2}, "\1\2\3\4")), labels = write("labels", idx(8, {2}, "\3\11"));
+  std::string images = write("images", idx(8, {2, 1, 2}, "\1\2\3\4")),
+              labels = write("labels", idx(8, {2}, "\3\11"));
   LabelledImages data = read_labelled_images(images, labels);
   EXPECT_EQ(data.count(), 2);
   EXPECT_EQ(int(data.labels.bytes[1]), 9);
@@ -159,14 +171,17 @@ TEST_F(Idx, RefusesImagesAndLabelsThatDoNotFit) {
   std::string images = write("images", idx(8, {2, 1, 2}, "\1\2\3\4"));
   std::string out_of_range = write("range", idx(8, {2}, "\3\12"));
   EXPECT_THAT(message_of([&] { read_labelled_images(images, out_of_range); }),
-              AllOf(HasSubstr(out_of_range), HasSubstr("offset 9"), HasSubstr("below 10"), HasSubstr("found 10")));
+              AllOf(HasSubstr(out_of_range), HasSubstr("offset 9"), HasSubstr("below 10"),
+                    HasSubstr("found 10")));
   std::string three = write("three", idx(8, {3}, "\1\2\3"));
   EXPECT_THAT(message_of([&] { read_labelled_images(images, three); }),
               AllOf(HasSubstr(three), HasSubstr("expected 2 labels"), HasSubstr("found 3")));
   EXPECT_THAT(message_of([&] { read_labelled_images(three, three); }), HasSubstr("rank 3"));
   EXPECT_THAT(message_of([&] { read_labelled_images(images, images); }), HasSubstr("rank 1"));
-  std::string no_image = write("no_image", idx(8, {0, 1, 2}, "")), no_label = write("no_label", idx(8, {0}, ""));
-  EXPECT_THAT(message_of([&] { read_labelled_images(no_image, no_label); }), HasSubstr("at least one image"));
+  std::string no_image = write("no_image", idx(8, {0, 1, 2}, "")),
+              no_label = write("no_label", idx(8, {0}, ""));
+  EXPECT_THAT(message_of([&] { read_labelled_images(no_image, no_label); }),
+              HasSubstr("at least one image"));
 }
 
 }  // namespace

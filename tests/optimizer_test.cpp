@@ -1,15 +1,14 @@
 // Do optimizers take PyTorch's steps? Compared with its formulas written out in plain double.
-#include <gmock/gmock.h>
-
-#include <cmath>
-#include <functional>
-
 #include <encore/autograd/backward.h>
 #include <encore/lazy/create.h>
 #include <encore/lazy/reduction.h>
 #include <encore/optim/adam.h>
 #include <encore/optim/clip.h>
 #include <encore/optim/sgd.h>
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <functional>
 
 namespace encore {
 namespace {
@@ -46,8 +45,10 @@ void plain_sgd(Plain& s, double g, const SgdOptions& o) {
 
 void plain_adam(Plain& s, double g, const AdamOptions& o, bool decoupled) {
   ++s.t;
-  if (decoupled) s.p -= o.lr * o.weight_decay * s.p;
-  else g += o.weight_decay * s.p;
+  if (decoupled)
+    s.p -= o.lr * o.weight_decay * s.p;
+  else
+    g += o.weight_decay * s.p;
   s.first = o.beta1 * s.first + (1 - o.beta1) * g;
   s.second = o.beta2 * s.second + (1 - o.beta2) * g * g;
   double mean = s.first / (1 - std::pow(o.beta1, double(s.t)));
@@ -55,7 +56,8 @@ void plain_adam(Plain& s, double g, const AdamOptions& o, bool decoupled) {
   s.p -= o.lr * mean / (std::sqrt(square) + o.eps);
 }
 
-void expect_same_path(Optimizer& optimizer, const ParameterRef& p, const std::function<void(Plain&, double)>& rule) {
+void expect_same_path(Optimizer& optimizer, const ParameterRef& p,
+                      const std::function<void(Plain&, double)>& rule) {
   std::vector<Plain> plain;
   for (double value : start) plain.push_back({value});
   for (int step = 0; step < step_count; ++step) {
@@ -84,10 +86,12 @@ TEST_P(SgdPath, EqualsTheFormula) {
 }
 INSTANTIATE_TEST_SUITE_P(
     Options, SgdPath,
-    testing::Values(SgdCase{"plain", {.lr = 0.05}}, SgdCase{"decay", {.lr = 0.05, .weight_decay = 0.1}},
+    testing::Values(SgdCase{"plain", {.lr = 0.05}},
+                    SgdCase{"decay", {.lr = 0.05, .weight_decay = 0.1}},
                     SgdCase{"momentum", {.lr = 0.02, .momentum = 0.9}},
                     SgdCase{"dampening", {.lr = 0.02, .momentum = 0.9, .dampening = 0.3}},
-                    SgdCase{"nesterov", {.lr = 0.02, .momentum = 0.9, .weight_decay = 0.01, .nesterov = true}}),
+                    SgdCase{"nesterov",
+                            {.lr = 0.02, .momentum = 0.9, .weight_decay = 0.01, .nesterov = true}}),
     [](const auto& info) { return info.param.name; });
 
 struct AdamCase {
@@ -101,18 +105,21 @@ TEST_P(AdamPath, EqualsTheFormula) {
   Parameter p(from_vector(start, {4}));
   std::unique_ptr<Optimizer> optimizer;
   if (GetParam().decoupled)
-    optimizer = std::make_unique<AdamW>(std::vector<ParameterRef>{p},
-                                        AdamWOptions{o.lr, o.beta1, o.beta2, o.eps, o.weight_decay});
-  else optimizer = std::make_unique<Adam>(std::vector<ParameterRef>{p}, o);
-  expect_same_path(*optimizer, p, [&](Plain& s, double g) { plain_adam(s, g, o, GetParam().decoupled); });
+    optimizer = std::make_unique<AdamW>(
+        std::vector<ParameterRef>{p}, AdamWOptions{o.lr, o.beta1, o.beta2, o.eps, o.weight_decay});
+  else
+    optimizer = std::make_unique<Adam>(std::vector<ParameterRef>{p}, o);
+  expect_same_path(*optimizer, p,
+                   [&](Plain& s, double g) { plain_adam(s, g, o, GetParam().decoupled); });
 }
 INSTANTIATE_TEST_SUITE_P(
     Options, AdamPath,
-    testing::Values(AdamCase{"adam", {.lr = 0.1}, false},
-                    AdamCase{"adam_decay", {.lr = 0.1, .beta1 = 0.8, .weight_decay = 0.1}, false},
-                    AdamCase{"adamw", {.lr = 0.1, .weight_decay = 0.01}, true},
-                    AdamCase{"adamw_eps", {.lr = 0.1, .beta2 = 0.9, .eps = 1e-2, .weight_decay = 0.3}, true},
-                    AdamCase{"adamw_no_decay", {.lr = 0.1}, true}),
+    testing::Values(
+        AdamCase{"adam", {.lr = 0.1}, false},
+        AdamCase{"adam_decay", {.lr = 0.1, .beta1 = 0.8, .weight_decay = 0.1}, false},
+        AdamCase{"adamw", {.lr = 0.1, .weight_decay = 0.01}, true},
+        AdamCase{"adamw_eps", {.lr = 0.1, .beta2 = 0.9, .eps = 1e-2, .weight_decay = 0.3}, true},
+        AdamCase{"adamw_no_decay", {.lr = 0.1}, true}),
     [](const auto& info) { return info.param.name; });
 
 TEST(Optimizer, RateMayChangeEveryStep) {

@@ -1,9 +1,8 @@
 // Is a Parameter the one mutable cell: used like a tensor, assigned like a variable?
-#include <gmock/gmock.h>
-
 #include <encore/autograd/backward.h>
 #include <encore/lazy/contraction.h>
 #include <encore/lazy/create.h>
+#include <gmock/gmock.h>
 
 namespace encore {
 namespace {

@@ -1,10 +1,9 @@
 // Is progress a redrawn bar on a terminal and a few plain lines elsewhere?
+#include <encore/utils/progress.h>
+#include <encore/utils/table.h>
 #include <gmock/gmock.h>
 
 #include <memory>
-
-#include <encore/utils/progress.h>
-#include <encore/utils/table.h>
 
 namespace encore {
 namespace {
@@ -39,7 +38,8 @@ TEST(Progress, PrintsPlainLinesWhereThereIsNoTerminal) {
     for (int i = 0; i < 100; ++i) progress.advance(1, "loss 0.5");
   }
   EXPECT_EQ(out.text(),
-            "epoch 1 25/100 loss 0.5\nepoch 1 50/100 loss 0.5\nepoch 1 75/100 loss 0.5\nepoch 1 100/100 loss 0.5\n");
+            "epoch 1 25/100 loss 0.5\nepoch 1 50/100 loss 0.5\nepoch 1 75/100 loss 0.5\nepoch 1 "
+            "100/100 loss 0.5\n");
 }
 
 TEST(Progress, FewStepsPrintOneLineEach) {
@@ -75,7 +75,9 @@ TEST(Progress, CountsNoFurtherThanTheTotal) {
 
 TEST(Progress, SaysNothingWhenNothingWasDone) {
   Captured out;
-  { Progress progress("x", 3, {.out = out.file(), .terminal = true}); }
+  {
+    Progress progress("x", 3, {.out = out.file(), .terminal = true});
+  }
   EXPECT_EQ(out.text(), "");
 }
 

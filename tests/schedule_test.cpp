@@ -1,13 +1,12 @@
 // Do the schedules follow PyTorch's definitions? Compared with its recursions, or with values that
 // its documentation gives.
+#include <encore/lazy/create.h>
+#include <encore/optim/adam.h>
+#include <encore/optim/schedule.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <numbers>
-
-#include <encore/lazy/create.h>
-#include <encore/optim/adam.h>
-#include <encore/optim/schedule.h>
 
 namespace encore {
 namespace {
@@ -55,7 +54,8 @@ TEST(Schedule, OneCycleRisesAndFallsAlongHalfCosines) {
     EXPECT_EQ(rate(t) > rate(t - 1), rising || t == 30) << t;
     EXPECT_EQ(momentum(t) < momentum(t - 1), rising || t == 30) << t;
   }
-  EXPECT_NEAR(rate(20), 1 + (initial - 1) * (1 + std::cos(std::numbers::pi * 20 / peak)) / 2, 1e-14);
+  EXPECT_NEAR(rate(20), 1 + (initial - 1) * (1 + std::cos(std::numbers::pi * 20 / peak)) / 2,
+              1e-14);
   double share = (60 - peak) / (100 - peak);
   EXPECT_NEAR(rate(60), last + (1 - last) * (1 + std::cos(std::numbers::pi * share)) / 2, 1e-14);
   EXPECT_THROW((void)rate(101), Error);

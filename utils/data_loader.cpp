@@ -1,12 +1,10 @@
+#include <encore/lazy/create.h>
 #include <encore/utils/data_loader.h>
-
 #include <fmt/format.h>
 
 #include <cstring>
 #include <numeric>
 #include <random>
-
-#include <encore/lazy/create.h>
 
 namespace encore {
 
@@ -19,8 +17,8 @@ ArrayDataset::ArrayDataset(std::vector<Array> arrays, Device device, std::source
                               array.shape.text(), arrays_[0].shape.text()),
                   at, "the first axis runs over the samples: give all arrays as many rows");
     if (array.bytes.size() != size_t(array.shape.numel()) * size_of(array.dtype))
-      throw Error(fmt::format("ArrayDataset: {} bytes for {}{}", array.bytes.size(), name_of(array.dtype),
-                              array.shape.text()),
+      throw Error(fmt::format("ArrayDataset: {} bytes for {}{}", array.bytes.size(),
+                              name_of(array.dtype), array.shape.text()),
                   at, "the bytes must be those of the shape");
   }
 }
@@ -42,7 +40,8 @@ Batch ArrayDataset::batch(std::span<const int64_t> positions) const {
 /// One pass: workers claim batches in order and stay at most `prefetch` ahead of the loop.
 class DataLoader::Pass {
  public:
-  Pass(const Dataset& dataset, std::vector<int64_t> order, const DataLoaderOptions& options, int64_t batches)
+  Pass(const Dataset& dataset, std::vector<int64_t> order, const DataLoaderOptions& options,
+       int64_t batches)
       : dataset_(dataset), order_(std::move(order)), options_(options), batches_(batches) {
     for (int i = 0; i < options_.workers; ++i) workers_.emplace_back([this] { work(); });
   }
@@ -116,8 +115,8 @@ class DataLoader::Pass {
 DataLoader::DataLoader(const Dataset& dataset, DataLoaderOptions options, std::source_location at)
     : dataset_(dataset), options_(options) {
   if (options.batch_size < 1 || options.workers < 0 || options.prefetch < 1)
-    throw Error(fmt::format("DataLoader: batch_size {}, workers {}, prefetch {}", options.batch_size,
-                            options.workers, options.prefetch),
+    throw Error(fmt::format("DataLoader: batch_size {}, workers {}, prefetch {}",
+                            options.batch_size, options.workers, options.prefetch),
                 at, "batch_size and prefetch are at least 1, workers at least 0");
 }
 
@@ -150,8 +149,10 @@ DataLoader::Iterator DataLoader::begin() {
 
 DataLoader::Iterator& DataLoader::Iterator::operator++() {
   current_.clear();
-  if (pass_->finished()) pass_.reset();
-  else current_ = pass_->next();
+  if (pass_->finished())
+    pass_.reset();
+  else
+    current_ = pass_->next();
   return *this;
 }
 

@@ -7,6 +7,8 @@
 // epoch's number only, never on the workers. What a worker throws reaches the loop, in the place of
 // the batch that it was making. One pass runs at a time.
 #pragma once
+#include <encore/lazy/tensor.h>
+
 #include <condition_variable>
 #include <exception>
 #include <iterator>
@@ -16,8 +18,6 @@
 #include <span>
 #include <thread>
 #include <vector>
-
-#include <encore/lazy/tensor.h>
 
 namespace encore {
 

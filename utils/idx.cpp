@@ -1,5 +1,4 @@
 #include <encore/utils/idx.h>
-
 #include <fmt/format.h>
 #include <zlib.h>
 
@@ -30,7 +29,8 @@ class Stream {
   void read(void* to, size_t size, const char* what) {
     size_t found = read_some(to, size);
     if (found < size)
-      fail(fmt::format("expected {} bytes ({})", size, what), fmt::format("{} before the end", found));
+      fail(fmt::format("expected {} bytes ({})", size, what),
+           fmt::format("{} before the end", found));
   }
   /// The same, growing as the file proves to be that long: a damaged header allocates little.
   std::vector<std::byte> read_growing(size_t size, const char* what) {
@@ -57,8 +57,8 @@ class Stream {
   }
 
   [[noreturn]] void fail(const std::string& expected, const std::string& found) const {
-    throw Error(fmt::format("{}: at offset {}: {}, found {}", path_, offset_, expected, found), where_,
-                "the file is damaged or no IDX file; fetch it again");
+    throw Error(fmt::format("{}: at offset {}: {}, found {}", path_, offset_, expected, found),
+                where_, "the file is damaged or no IDX file; fetch it again");
   }
 
  private:
@@ -83,14 +83,21 @@ uint32_t big_endian(const unsigned char* bytes) {
 
 DType dtype_of_code(Stream& stream, unsigned char code) {
   switch (code) {
-    case 0x08: return DType::u8;
-    case 0x09: return DType::i8;
-    case 0x0b: return DType::i16;
-    case 0x0c: return DType::i32;
-    case 0x0d: return DType::f32;
-    case 0x0e: return DType::f64;
+    case 0x08:
+      return DType::u8;
+    case 0x09:
+      return DType::i8;
+    case 0x0b:
+      return DType::i16;
+    case 0x0c:
+      return DType::i32;
+    case 0x0d:
+      return DType::f32;
+    case 0x0e:
+      return DType::f64;
   }
-  stream.fail("expected a type code 08, 09, 0b, 0c, 0d or 0e in byte 2", fmt::format("{:02x}", code));
+  stream.fail("expected a type code 08, 09, 0b, 0c, 0d or 0e in byte 2",
+              fmt::format("{:02x}", code));
 }
 
 /// Elements are stored big-endian.
@@ -111,19 +118,21 @@ IdxArray read_idx(const std::string& path, std::source_location at) {
   IdxArray array;
   array.dtype = dtype_of_code(stream, header[2]);
   int rank = header[3];
-  if (rank > max_rank) stream.fail(fmt::format("expected a rank of at most {}", max_rank), std::to_string(rank));
+  if (rank > max_rank)
+    stream.fail(fmt::format("expected a rank of at most {}", max_rank), std::to_string(rank));
   stream.advance(4);
   uint64_t bytes = size_of(array.dtype);
   for (int axis = 0; axis < rank; ++axis) {
     unsigned char extent[4];
     stream.read(extent, 4, "an extent");
     array.shape.push_back(big_endian(extent));
-    if (__builtin_mul_overflow(bytes, uint64_t(big_endian(extent)), &bytes) || bytes > uint64_t(1) << 46)
+    if (__builtin_mul_overflow(bytes, uint64_t(big_endian(extent)), &bytes) || bytes > uint64_t(1)
+                                                                                           << 46)
       stream.fail("expected extents of a possible size", array.shape.text());
     stream.advance(4);
   }
-  array.bytes = stream.read_growing(bytes, fmt::format("elements of {}{}", name_of(array.dtype),
-                                                       array.shape.text()).c_str());
+  array.bytes = stream.read_growing(
+      bytes, fmt::format("elements of {}{}", name_of(array.dtype), array.shape.text()).c_str());
   stream.expect_end();
   to_host_order(array.bytes, size_of(array.dtype));
   return array;
@@ -136,7 +145,8 @@ Tensor IdxArray::tensor(Device device, std::source_location at) const {
 LabelledImages read_labelled_images(const std::string& image_path, const std::string& label_path,
                                     int classes, std::source_location at) {
   LabelledImages data{read_idx(image_path, at), read_idx(label_path, at)};
-  auto refuse = [&](const std::string& path, size_t offset, const std::string& expected, const std::string& found) {
+  auto refuse = [&](const std::string& path, size_t offset, const std::string& expected,
+                    const std::string& found) {
     throw Error(fmt::format("{}: at offset {}: {}, found {}", path, offset, expected, found), at,
                 "are these the images and labels of one data set?");
   };

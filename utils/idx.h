@@ -1,13 +1,14 @@
 // Reads IDX files, the format of the MNIST family, plain or compressed with gzip.
 //
 // A file that is missing, empty, cut short, longer than its header says or damaged throws an Error
-// that names the file, the offset in the (uncompressed) stream, what was expected and what was found.
+// that names the file, the offset in the (uncompressed) stream, what was expected and what was
+// found.
 #pragma once
+#include <encore/lazy/create.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
-
-#include <encore/lazy/create.h>
 
 namespace encore {
 
@@ -17,10 +18,12 @@ struct IdxArray {
   std::vector<std::byte> bytes;  // row-major, in host byte order
 
   /// A copy as a tensor.
-  Tensor tensor(Device device = cpu, std::source_location at = std::source_location::current()) const;
+  Tensor tensor(Device device = cpu,
+                std::source_location at = std::source_location::current()) const;
 };
 
-IdxArray read_idx(const std::string& path, std::source_location at = std::source_location::current());
+IdxArray read_idx(const std::string& path,
+                  std::source_location at = std::source_location::current());
 
 struct LabelledImages {
   IdxArray images;  // u8 [count, height, width]

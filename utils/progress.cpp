@@ -1,5 +1,4 @@
 #include <encore/utils/progress.h>
-
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -18,8 +17,10 @@ Progress::~Progress() { finish(); }
 
 void Progress::advance(int64_t done, std::string_view note) {
   done_ = std::min(done_ + done, total_);
-  if (terminal_) draw_bar(note);
-  else print_line(note);
+  if (terminal_)
+    draw_bar(note);
+  else
+    print_line(note);
 }
 
 void Progress::finish() {
@@ -40,8 +41,8 @@ void Progress::draw_bar(std::string_view note) {
   double seconds = duration<double>(now - start_).count();
   double left = done_ ? seconds * double(total_ - done_) / double(done_) : 0;
   std::string line =
-      fmt::format("{} [{:#<{}}{:.<{}}] {}/{} {:.0f}s {} {}", label_, "", filled, "", cells - filled, done_,
-                  total_, last ? seconds : left, last ? "in all" : "left", note);
+      fmt::format("{} [{:#<{}}{:.<{}}] {}/{} {:.0f}s {} {}", label_, "", filled, "", cells - filled,
+                  done_, total_, last ? seconds : left, last ? "in all" : "left", note);
   size_t width = line.size();
   line.append(drawn_width_ > width ? drawn_width_ - width : 0, ' ');
   drawn_width_ = width;

@@ -12,7 +12,7 @@ namespace encore {
 struct ProgressOptions {
   std::FILE* out = stderr;
   std::optional<bool> terminal = {};  // else: whether `out` is one
-  int plain_lines = 10;               // how many lines a whole run prints where there is no terminal
+  int plain_lines = 10;  // how many lines a whole run prints where there is no terminal
 };
 
 class Progress {

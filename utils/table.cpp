@@ -1,5 +1,4 @@
 #include <encore/utils/table.h>
-
 #include <fmt/format.h>
 
 #include <cctype>
@@ -18,7 +17,8 @@ bool is_number(const std::string& cell) {
 
 void Table::add_row(std::vector<std::string> cells) {
   if (cells.size() > header_.size())
-    throw std::invalid_argument(fmt::format("a row of {} cells in a table of {} columns", cells.size(), header_.size()));
+    throw std::invalid_argument(
+        fmt::format("a row of {} cells in a table of {} columns", cells.size(), header_.size()));
   cells.resize(header_.size());
   rows_.push_back(std::move(cells));
 }
@@ -38,7 +38,8 @@ std::string Table::text() const {
     std::string text;
     for (size_t i = 0; i < columns; ++i) {
       if (i) text += "  ";
-      text += to_right[i] ? fmt::format("{:>{}}", cells[i], widths[i]) : fmt::format("{:<{}}", cells[i], widths[i]);
+      text += to_right[i] ? fmt::format("{:>{}}", cells[i], widths[i])
+                          : fmt::format("{:<{}}", cells[i], widths[i]);
     }
     text.erase(text.find_last_not_of(' ') + 1);
     return text + "\n";
