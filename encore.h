@@ -15,7 +15,11 @@
 #include <encore/lazy/reduction.h>
 #include <encore/lazy/tensor.h>
 #include <encore/nn/activation.h>
+#include <encore/nn/dropout.h>
+#include <encore/nn/embedding.h>
+#include <encore/nn/init.h>
 #include <encore/nn/layer_norm.h>
+#include <encore/nn/linear.h>
 #include <encore/nn/loss.h>
 #include <encore/nn/module.h>
 #include <encore/nn/rms_norm.h>
@@ -30,4 +34,5 @@
 #include <encore/utils/dump.h>
 #include <encore/utils/idx.h>
 #include <encore/utils/progress.h>
+#include <encore/utils/stats.h>
 #include <encore/utils/table.h>

@@ -1,6 +1,7 @@
 #include <encore/autograd/backward.h>
 #include <encore/autograd/walk.h>
 #include <encore/lazy/create.h>
+#include <encore/lazy/record.h>
 #include <fmt/format.h>
 
 #include <limits>

@@ -77,7 +77,7 @@ auto vjp(F f, const X&... x) {
     bool again =
         gradient_enabled() && (depends_on_others(value, targets) || gradient.requires_grad());
     BackwardOptions options{.retain_graph = true, .create_graph = again, .allow_unused = true};
-    return detail::as_gradients<count>(grad({value}, {gradient}, targets, options, at));
+    return detail::as_gradients<sizeof...(X)>(grad({value}, {gradient}, targets, options, at));
   };
   return std::pair(std::move(value), std::move(pullback));
 }

@@ -1,5 +1,6 @@
 #include <encore/autograd/walk.h>
 #include <encore/lazy/evaluator.h>
+#include <encore/lazy/record.h>
 
 #include <algorithm>
 #include <limits>

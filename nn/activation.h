@@ -1,6 +1,7 @@
 // Activations and shape changes as modules, for Sequential.
 #pragma once
 #include <encore/lazy/composite.h>
+#include <encore/lazy/elementwise.h>
 #include <encore/lazy/movement.h>
 #include <encore/nn/module.h>
 

@@ -1,5 +1,6 @@
 #include <encore/lazy/create.h>
 #include <encore/lazy/evaluator.h>
+#include <encore/lazy/record.h>
 #include <encore/optim/optimizer.h>
 #include <fmt/format.h>
 

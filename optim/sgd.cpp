@@ -1,5 +1,7 @@
 #include <encore/optim/sgd.h>
 
+#include <encore/lazy/record.h>
+
 namespace encore {
 
 Sgd::Sgd(std::vector<ParameterRef> parameters, SgdOptions options, std::source_location at)

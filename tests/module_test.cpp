@@ -11,6 +11,9 @@
 #include <encore/nn/sequential.h>
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <cmath>
+
 namespace encore {
 namespace {
 
@@ -182,13 +185,14 @@ TEST(Linear, ComputesAndInitializesAsPyTorch) {
   EXPECT_THAT(layer(ones({1, 100})).to_vector<float>(), testing::Each(52));
 }
 
-TEST(Dropout, IsTheIdentityOutsideTraining) {
-  Dropout layer(0.5);
+TEST(Dropout, ActsInTrainingOnly) {
+  Dropout layer(0.75);
+  Tensor x = ones({4000});
+  std::vector<float> values = layer(x).to_vector<float>();
+  EXPECT_THAT(values, testing::Each(testing::AnyOf(0.0f, 4.0f)));
+  EXPECT_NEAR(std::count(values.begin(), values.end(), 4.0f), 1000, 200);  // seven deviations
   layer.eval();
-  Tensor x = ones({3});
   EXPECT_EQ(layer(x).node(), x.node());
-  EXPECT_THROW(dropout(x, 1.5), Error);
-  EXPECT_EQ(dropout(x, 0).node(), x.node());
 }
 
 TEST(Norms, HaveParametersOfTheirShapeAndNormalize) {
