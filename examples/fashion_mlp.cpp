@@ -25,7 +25,7 @@ struct Mlp : Module {
   ENCORE_MEMBERS(fc1, fc2, fc3)
 };
 
-struct Options {
+struct Arguments {
   std::string data = "/usr/share/datasets/fashion-mnist";
   int epochs = 10;
   int64_t batch = 128;
@@ -45,7 +45,7 @@ struct Totals {
   }
 };
 
-ArrayDataset load(const Options& options, const std::string& part) {
+ArrayDataset load(const Arguments& options, const std::string& part) {
   std::string stem = options.data + "/" + part;
   LabelledImages read =
       read_labelled_images(stem + "-images-idx3-ubyte.gz", stem + "-labels-idx1-ubyte.gz");
@@ -77,7 +77,7 @@ void train_epoch(Mlp& model, Optimizer& optimizer, DataLoader& loader, Progress&
   }
 }
 
-void run(const Options& options) {
+void run(const Arguments& options) {
   manual_seed(options.seed);
   ArrayDataset train = load(options, "train"), test = load(options, "t10k");
   Mlp model;
@@ -115,7 +115,7 @@ void run(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  Options options;
+  Arguments options;
   CLI::App app("Trains a 784-512-256-10 perceptron on Fashion-MNIST.");
   app.add_option("--data", options.data, "folder of the four IDX files")->capture_default_str();
   app.add_option("--epochs", options.epochs, "passes over the training set")->capture_default_str();
