@@ -6,6 +6,7 @@
 #include <set>
 
 #include <encore/core/settings.h>
+#include <encore/lazy/compute_bits.h>
 #include <encore/lazy/philox.h>
 #include <encore/trace/index.h>
 #include <encore/trace/paths.h>
@@ -299,9 +300,7 @@ class ClusterLowering {
     const GraphNode& node = graph_.nodes[id];
     if (node.op == OpId::leaf || (fusion_.cluster_of[id] != no_cluster && !is_member(id)))
       return load(id, index, predicate);
-    if (node.op == OpId::literal) return builder_.emit(Opcode::constant, compute_dtype(node.dtype), {}, 0, node.bits);
-    if (node.op == OpId::scalar) return scalar(node);
-    if (node.op == OpId::iota) return indexer_.value(index[node.attributes[0]]);
+    if (node.family() == OpFamily::source) return compute(id, index, predicate);
     if (is_member(id)) {
       auto found = values_.find(id);
       if (found == values_.end() || !builder_.alive(found->second)) {
@@ -370,6 +369,10 @@ class ClusterLowering {
   Value compute(NodeId id, const Index& index, Value predicate) {
     const GraphNode& node = graph_.nodes[id];
     switch (node.op) {
+      case OpId::literal:
+        return builder_.emit(Opcode::constant, compute_dtype(node.dtype), {}, 0, compute_bits(node.dtype, node.bits));
+      case OpId::scalar: return scalar(node);
+      case OpId::iota: return indexer_.value(index[node.attributes[0]]);
       case OpId::matmul: return builder_.emit(Opcode::product, compute_dtype(node.dtype), {});
       case OpId::random_bits: return random_bits(node, index, predicate);
       case OpId::reshape: {

@@ -1,6 +1,7 @@
 #include <encore/trace/program.h>
 
 #include <encore/core/events.h>
+#include <encore/lazy/compute_bits.h>
 
 namespace encore::trace {
 
@@ -54,7 +55,8 @@ std::vector<Ref<Buffer>> replay(const Program& program, const Capture& capture, 
     for (const Program::Segment& segment : launch.segments) {
       *segments++ = {pointers, segment.sizes.data(), scalars};
       for (uint32_t buffer : segment.buffers) *pointers++ = scratch.places[buffer];
-      for (uint32_t slot : segment.scalar_slots) *scalars++ = capture.scalars[slot]->bits;
+      for (uint32_t slot : segment.scalar_slots)
+        *scalars++ = compute_bits(capture.scalars[slot]->dtype, capture.scalars[slot]->bits);
     }
     launch.code->launch({first, segments});
     if (events::wanted(EventKind::launch))
