@@ -88,7 +88,7 @@ enum class Reduce : uint8_t { sum, prod, max, min, any, all, argmax, argmin };
 
 /// argmax and argmin: the dtype is i64, `value` is what is compared, and the result is the index on
 /// the inner axes (row-major over all inner axes) of the first extreme; a NaN beats everything, the
-/// first NaN wins; 0 if no point counts. Row accumulators only.
+/// first NaN wins. Only as row accumulators.
 struct Accumulator {
   Reduce reduce;
   DType dtype;               // a compute dtype

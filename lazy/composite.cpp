@@ -42,8 +42,8 @@ Tensor clamp(const Arg& x, const Arg& low, const Arg& high) {
 
 Tensor lerp(const Arg& a, const Arg& b, const Arg& weight) {
   Scope scope("lerp", a.location());
-  Tensor distance = b - a;
-  return where(weight < lit(0.5), a + weight * distance, b - distance * (lit(1.0) - weight));
+  Tensor distance = b - a, share = as_tensor(weight, distance.dtype(), distance.device());
+  return where(share < lit(0.5), a + share * distance, b - distance * (lit(1.0) - share));
 }
 
 Tensor square(const Arg& x) { return mul(x, x); }

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "each_backend.h"
 #include "graph_oracle.h"
 
 namespace encore {
@@ -120,7 +121,11 @@ json records() {
   return json::parse(std::ifstream(ENCORE_SOURCE_DIR "/tests/reference/composite_reference.json"));
 }
 
-TEST(CompositeValue, EqualsPyTorch) {
+/// How a test comes to values: by plain loops over the recorded nodes, or by the runtime.
+using Compute = std::function<Doubles(const Tensor&)>;
+Doubles by_runtime(const Tensor& x) { return x.to_vector<double>(); }
+
+void check_values(const Compute& compute) {
   json all = records();
   ASSERT_GT(all.size(), 80u);
   for (const json& record : all) {
@@ -129,11 +134,11 @@ TEST(CompositeValue, EqualsPyTorch) {
     for (const json& input : record["inputs"]) inputs.push_back(tensor(input));
     Tensor result = functions.at(record["name"])(inputs);
     EXPECT_EQ(result.shape(), tensor(record["result"]).shape());
-    expect_close(values(result), numbers(record["result"]["values"]), 1e-12);
+    expect_close(compute(result), numbers(record["result"]["values"]), 1e-12);
   }
 }
 
-TEST(CompositeValue, GradientsEqualPyTorchs) {
+void check_gradients(const Compute& compute) {
   int checked = 0;
   for (const json& record : records()) {
     SCOPED_TRACE(record["name"].get<std::string>());
@@ -154,11 +159,45 @@ TEST(CompositeValue, GradientsEqualPyTorchs) {
     size_t next = 0;
     for (const json& gradient : gradients)
       if (!gradient.is_null()) {
-        expect_close(values(found[next++]), numbers(gradient), 1e-10);
+        expect_close(compute(found[next++]), numbers(gradient), 1e-10);
         ++checked;
       }
   }
   EXPECT_GT(checked, 70);
+}
+
+TEST(CompositeValue, EqualsPyTorch) { check_values(values); }
+TEST(CompositeValue, GradientsEqualPyTorchs) { check_gradients(values); }
+TEST(CompositeValue, ComputedEqualsPyTorch) {
+  on_each_backend([] { check_values(by_runtime); });
+}
+TEST(CompositeValue, ComputedGradientsEqualPyTorchs) {
+  on_each_backend([] { check_gradients(by_runtime); });
+}
+
+/// In f32, bf16 and f16, against the same function in f64 of the rounded inputs.
+TEST(CompositeValue, NarrowDTypesStayCloseToF64) {
+  const std::map<DType, double> tolerance = {{f32, 2e-5}, {bf16, 1.0 / 64}, {f16, 1.0 / 512}};
+  on_each_backend([&] {
+    for (const json& record : records()) {
+      SCOPED_TRACE(record["name"].get<std::string>());
+      for (auto [dtype, bound] : tolerance) {
+        SCOPED_TRACE(name_of(dtype));
+        std::vector<Tensor> wide, narrow;
+        for (const json& input : record["inputs"]) {
+          Tensor x = tensor(input);
+          narrow.push_back(is_floating(x.dtype()) ? x.to(dtype) : x);
+          wide.push_back(is_floating(x.dtype()) ? narrow.back().to(f64) : x);
+        }
+        Tensor result = functions.at(record["name"])(narrow);
+        EXPECT_EQ(result.dtype(), dtype);
+        Doubles wanted;
+        for (double value : by_runtime(functions.at(record["name"])(wide)))
+          wanted.push_back(round_to(dtype, value));
+        expect_close(by_runtime(result), wanted, bound);
+      }
+    }
+  });
 }
 
 }  // namespace

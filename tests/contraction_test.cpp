@@ -7,14 +7,11 @@
 #include <encore/jit/reference/execute.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <new>
 #include <random>
-#include <utility>
 
 #include "contraction_kernels.h"
 
@@ -24,29 +21,6 @@ namespace {
 std::vector<Isa> isas() {
   return host_isa() == Isa::avx512 ? std::vector{Isa::avx2, Isa::avx512} : std::vector{Isa::avx2};
 }
-
-/// Memory that ends right before, and begins soon after, pages that must not be touched: generated
-/// code is seen by no sanitizer.
-class GuardedMemory {
- public:
-  explicit GuardedMemory(size_t bytes) : bytes_(bytes), pages_((bytes + page - 1) / page) {
-    base_ = static_cast<std::byte*>(
-        mmap(nullptr, (pages_ + 2) * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    if (base_ == MAP_FAILED) throw std::bad_alloc();
-    mprotect(base_ + page, pages_ * page, PROT_READ | PROT_WRITE);
-  }
-  GuardedMemory(GuardedMemory&& other) noexcept
-      : base_(std::exchange(other.base_, nullptr)), bytes_(other.bytes_), pages_(other.pages_) {}
-  ~GuardedMemory() {
-    if (base_) munmap(base_, (pages_ + 2) * page);
-  }
-  std::span<std::byte> bytes() const { return {base_ + (pages_ + 1) * page - bytes_, bytes_}; }
-
- private:
-  static constexpr size_t page = 4096;
-  std::byte* base_;
-  size_t bytes_, pages_;
-};
 
 /// Two copies of a kernel's arguments: one for the interpreter, one for the blocked path.
 class Launch {
@@ -59,19 +33,17 @@ class Launch {
     std::uniform_real_distribution<double> values(-1, 1);
     for (size_t i = 0; i < elements.size(); ++i) {
       const DType dtype = kernel.arguments[i].dtype;
-      std::vector<std::byte> bytes(size_t(elements[i]) * size_of(dtype));
+      std::vector<std::byte> bytes(size_t(elements[i]) * size_of(dtype) + 1);
       for (int64_t j = 0; j < elements[i]; ++j) {
         const uint64_t bits = Scalar(values(random)).bits_as(dtype);
         std::memcpy(&bytes[size_t(j) * size_of(dtype)], &bits, size_of(dtype));
       }
-      actual_.emplace_back(bytes.size());
-      std::copy(bytes.begin(), bytes.end(), actual_.back().bytes().begin());
-      before_.push_back(bytes);
-      expected_.push_back(std::move(bytes));
+      expected_.push_back(bytes);
+      actual_.push_back(std::move(bytes));
     }
     for (const Size& size : kernel.sizes) sizes_.push_back(size.value);
     for (auto& bytes : expected_) expected_pointers_.push_back(bytes.data());
-    for (auto& memory : actual_) actual_pointers_.push_back(memory.bytes().data());
+    for (auto& bytes : actual_) actual_pointers_.push_back(bytes.data());
     Program(kernel).run({expected_pointers_.data(), sizes_.data(), nullptr});
   }
 
@@ -79,31 +51,32 @@ class Launch {
 
   /// Runs on the blocked path and compares all arguments, those that are only read included.
   void expect_same(Isa isa, const ContractionCode& code = {}) {
+    const auto before = actual_;
     run_contraction(kernel_, code, isa, segment());
     expect_equal(fmt::format("isa {}", int(isa)));
-    restore();
+    restore(before);
   }
 
   /// The same with what LLVM compiles for the kernel's ends.
   void expect_same_compiled() {
     for (Isa isa : isas()) {
+      const auto before = actual_;
       const std::unique_ptr<Backend> backend = make_cpu_backend(isa);
       const Kernel* kernel = &kernel_;
       const Binary binary = backend->compile({&kernel, 1})[0];
       const Segment launched = segment();
       backend->load(kernel_, binary)->launch({&launched, 1});
       expect_equal(fmt::format("compiled, isa {}", int(isa)));
-      restore();
+      restore(before);
     }
   }
 
   void expect_equal(const std::string& label) const {
     for (size_t i = 0; i < actual_.size(); ++i) {
-      const std::span<const std::byte> found = actual(i);
-      const auto first = std::mismatch(found.begin(), found.end(), expected_[i].begin()).first;
-      if (first == found.end()) continue;
+      if (actual_[i] == expected_[i]) continue;
+      const auto first = std::mismatch(actual_[i].begin(), actual_[i].end(), expected_[i].begin());
       ADD_FAILURE() << label << ": argument " << i << " differs first at element "
-                    << size_t(first - found.begin()) / size_of(kernel_.arguments[i].dtype);
+                    << (first.first - actual_[i].begin()) / size_of(kernel_.arguments[i].dtype);
     }
   }
 
@@ -111,20 +84,20 @@ class Launch {
   void forget() {
     for (size_t i = 0; i < actual_.size(); ++i)
       if (kernel_.arguments[i].use == Use::write)
-        std::ranges::fill(actual_[i].bytes(), std::byte{0x5a});
+        std::fill(actual_[i].begin(), actual_[i].end() - 1, std::byte{0x5a});
   }
 
-  void restore() {
-    for (size_t i = 0; i < actual_.size(); ++i)
-      std::ranges::copy(before_[i], actual_[i].bytes().begin());
+  /// Buffers keep their addresses.
+  void restore(const std::vector<std::vector<std::byte>>& before) {
+    for (size_t i = 0; i < before.size(); ++i)
+      std::copy(before[i].begin(), before[i].end(), actual_[i].begin());
   }
 
-  std::span<const std::byte> actual(size_t argument) const { return actual_[argument].bytes(); }
+  std::span<const std::byte> actual(size_t argument) const { return actual_[argument]; }
 
  private:
   const Kernel& kernel_;
-  std::vector<std::vector<std::byte>> before_, expected_;
-  std::vector<GuardedMemory> actual_;
+  std::vector<std::vector<std::byte>> expected_, actual_;
   std::vector<void*> expected_pointers_, actual_pointers_;
   std::vector<int64_t> sizes_;
 };

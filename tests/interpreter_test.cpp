@@ -240,64 +240,6 @@ TEST(Interpreter, ArgmaxTakesTheFirstExtremeAndNaNBeatsAll) {
   EXPECT_EQ(extreme_index<float>(Reduce::argmax, f32, {1, 2}, {0, 0}), 0);
 }
 
-/// All of `x` as inner points, reduced where `keep` holds.
-template <class T>
-T reduce_row(Reduce reduce, DType dtype, std::vector<T> x, std::vector<uint8_t> keep) {
-  KernelMaker make;
-  SizeId one = make.fixed(1);
-  make.axis(Role::inner, make.free(int64_t(x.size())));
-  uint32_t in = make.access(make.argument(dtype, Use::read), {one});
-  uint32_t mask = make.access(make.argument(DType::boolean, Use::read), {one});
-  uint32_t out = make.access(make.argument(dtype, Use::write), {});
-  ValueId value = make.load(dtype, in), predicate = make.load(DType::boolean, mask);
-  uint32_t accumulator = make.accumulate(reduce, value, predicate);
-  make.stage(StageKind::sweep);
-  make.store(make.reduced(accumulator), out);
-  make.stage(StageKind::row);
-  std::vector<T> result(1);
-  run(make.kernel, Memory().add(x).add(keep).add(result));
-  return result[0];
-}
-
-template <class T>
-void check_integer_reductions(DType dtype) {
-  Random random(8);
-  std::vector<T> x(77), kept;
-  std::vector<uint8_t> keep(x.size());
-  for (size_t i = 0; i < x.size(); ++i) {
-    x[i] = T(random.bits());
-    keep[i] = random.chance(60);
-    if (keep[i]) kept.push_back(x[i]);
-  }
-  uint64_t sum = 0, product = 1;
-  for (T value : kept) sum += uint64_t(value), product *= uint64_t(value);
-  EXPECT_EQ(reduce_row(Reduce::sum, dtype, x, keep), T(sum));
-  EXPECT_EQ(reduce_row(Reduce::prod, dtype, x, keep), T(product));
-  EXPECT_EQ(reduce_row(Reduce::max, dtype, x, keep), *std::max_element(kept.begin(), kept.end()));
-  EXPECT_EQ(reduce_row(Reduce::min, dtype, x, keep), *std::min_element(kept.begin(), kept.end()));
-}
-
-TEST(Interpreter, ReductionsOfIntegersSkipWhatThePredicateExcludes) {
-  check_integer_reductions<int8_t>(i8);
-  check_integer_reductions<uint16_t>(u16);
-  check_integer_reductions<int32_t>(i32);
-  check_integer_reductions<uint64_t>(u64);
-  check_integer_reductions<int64_t>(i64);
-}
-
-TEST(Interpreter, AnyAndAllSkipWhatThePredicateExcludes) {
-  using Bytes = std::vector<uint8_t>;
-  auto reduce = [](Reduce reduce, Bytes x, Bytes keep) {
-    return int(reduce_row(reduce, DType::boolean, x, keep));
-  };
-  EXPECT_EQ(reduce(Reduce::any, {0, 1, 0}, {1, 1, 1}), 1);
-  EXPECT_EQ(reduce(Reduce::any, {0, 1, 0}, {1, 0, 1}), 0);
-  EXPECT_EQ(reduce(Reduce::all, {1, 1, 0}, {1, 1, 1}), 0);
-  EXPECT_EQ(reduce(Reduce::all, {1, 1, 0}, {1, 1, 0}), 1);
-  EXPECT_EQ(reduce(Reduce::any, {1, 1}, {0, 0}), 0);
-  EXPECT_EQ(reduce(Reduce::all, {0, 0}, {0, 0}), 1);
-}
-
 TEST(Interpreter, NothingToReduceGivesTheIdentity) {
   KernelMaker make;
   make.axis(Role::inner, make.fixed(0));

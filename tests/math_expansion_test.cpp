@@ -9,7 +9,6 @@
 #include <fstream>
 #include <functional>
 #include <random>
-#include <set>
 #include <sstream>
 
 namespace encore {
@@ -164,8 +163,6 @@ const UnaryRow unary_rows[] = {
     {"erf", math::erf, std::erf, 39, 62},
 };
 
-const std::set<std::string> never_above_1 = {"tanh", "erf", "sin", "cos"};
-
 struct BinaryRow {
   const char* name;
   Binary function;
@@ -216,21 +213,15 @@ void check_unary(const UnaryRow& row, int limit) {
   Recording f(row.function, dtype<T>);
   Documented bound = documented(row.name, dtype<T>);
   Worst worst;
-  T highest = 0;
   for (T x : points<T>(point_count())) {
     if (std::isfinite(x) && !(std::abs(x) < bound.largest)) continue;
-    T y = f(x);
-    worst.take(ulps<T>(y, row.exact(x)), x);
-    highest = std::fmax(highest, std::abs(y));
+    worst.take(ulps<T>(f(x), row.exact(x)), x);
   }
   std::cout << fmt::format("{:6} {} {:8.4g} ulp at {:a} ({:g}), {} instructions + {} constants\n",
                            row.name, name_of(dtype<T>), worst.ulp, worst.a, worst.a,
                            f.instructions(), f.all_instructions() - f.instructions());
   EXPECT_LE(worst.ulp, bound.ulp) << row.name << ' ' << name_of(dtype<T>);
   EXPECT_LE(f.instructions(), limit) << row.name << ' ' << name_of(dtype<T>);
-  if (never_above_1.contains(row.name)) {
-    EXPECT_EQ(highest, 1) << row.name;
-  }
 }
 
 TEST(MathExpansion, UnaryFunctionsKeepTheirDocumentedBound) {

@@ -1,4 +1,6 @@
 // Arrays print as NumPy prints them.
+#include <encore/lazy/create.h>
+#include <encore/lazy/elementwise.h>
 #include <encore/lazy/instruction.h>
 #include <encore/lazy/print.h>
 #include <encore/lazy/print_number.h>
@@ -9,6 +11,7 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 namespace encore {
 namespace {
@@ -73,6 +76,21 @@ TEST(Print, BFloat16HasTheFewestDigitsThatReadBack) {
     value.bits = uint16_t(bits);
     EXPECT_EQ(BFloat16(std::strtof(scalar_text(value).c_str(), nullptr)).bits, bits);
   }
+}
+
+std::string printed(const Tensor& x) {
+  std::ostringstream text;
+  text << x;
+  return text.str();
+}
+
+TEST(Print, TensorsAreComputedFirst) {
+  Tensor x = from_vector<float>({1, 2, 3, 4}, {2, 2});
+  EXPECT_EQ(printed(x / 2 + 1), "[[1.5 2. ]\n [2.5 3. ]]");
+  EXPECT_EQ(printed(x > 2), "[[False False]\n [ True  True]]");
+  EXPECT_EQ(printed(zeros({0, 3})), "[]");
+  EXPECT_EQ(printed(ones({2}, {.dtype = i32})), "[1 1]");
+  EXPECT_EQ(printed(full({}, 2.5)), "2.5");
 }
 
 }  // namespace
