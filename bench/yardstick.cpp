@@ -2,6 +2,9 @@
 //   {"name", "mode", "ms", "first_s", "launches", "compiles", "fraction_of_ceiling", …}
 // then one line with this machine's ceilings, measured before and after in the same run.
 //
+// Results are named before eval: a temporary of the same expression still is a handle, and what a
+// handle holds is stored.
+//
 // usage: yardstick [--only name,name] [--threads N]
 #include <fmt/format.h>
 
@@ -73,12 +76,18 @@ Tensor random(Shape shape) {
 
 Step ew_chain() {
   Tensor a = random({2048, 4096}), b = random({2048, 4096}), c = random({2048, 4096}), bias = random({4096});
-  return [=] { eval(gelu(a * b + bias, GeluForm::tanh) + c); };
+  return [=] {
+    Tensor y = gelu(a * b + bias, GeluForm::tanh) + c;
+    eval(y);
+  };
 }
 
 Step softmax_rows() {
   Tensor x = random({4096, 1024});
-  return [=] { eval(softmax(x * 0.125, -1)); };
+  return [=] {
+    Tensor y = softmax(x * 0.125, -1);
+    eval(y);
+  };
 }
 
 Step layernorm_fwd_bwd() {
@@ -93,7 +102,10 @@ Step layernorm_fwd_bwd() {
 
 Step colsum_exp() {
   Tensor a = random({2048, 4096});
-  return [=] { eval((exp(a) * a).sum({0})); };
+  return [=] {
+    Tensor y = (exp(a) * a).sum({0});
+    eval(y);
+  };
 }
 
 Step adamw_step() {
@@ -111,7 +123,10 @@ Step adamw_step() {
 
 Step linear_gelu() {
   Tensor x = random({1024, 512}), w = random({1024, 512}), b = random({1024});
-  return [=] { eval(gelu(linear(x, w, b), GeluForm::tanh)); };
+  return [=] {
+    Tensor y = gelu(linear(x, w, b), GeluForm::tanh);
+    eval(y);
+  };
 }
 
 Step tiny_600ops() {
