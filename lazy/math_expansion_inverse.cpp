@@ -84,9 +84,11 @@ Term total(const Angle& angle) {
 Value asin(Builder& to, Value value) {
   Term x(to, value);
   HalfAngle half = half_angle(x);
-  // Above 1/2: asin |x| = pi/2 - 2 asin(sine).
-  Term rest = fma(half.tail, -2, 2 * quarter_pi_low(x));
-  Term large = fma(half.sine, -2, 2 * quarter_pi(x)) + rest;
+  // Above 1/2: asin |x| = pi/2 - 2 asin(sine), with what the first difference lost.
+  double half_pi = 2 * quarter_pi(x), half_pi_low = 2 * quarter_pi_low(x);
+  Term leading = fma(half.sine, -2, half_pi);
+  Term lost = fma(half.sine, -2, half_pi - leading);
+  Term large = leading + fma(half.tail, -2, lost + half_pi_low);
   return copy_sign(select(half.is_small, half.sine + half.tail, large), x);
 }
 
