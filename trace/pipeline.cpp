@@ -11,6 +11,7 @@
 #include <encore/trace/fuse.h>
 #include <encore/trace/join_kernels.h>
 #include <encore/trace/lower.h>
+#include <encore/trace/orient_contraction.h>
 #include <encore/trace/plan_memory.h>
 #include <encore/trace/simplify.h>
 #include <encore/trace/statistics.h>
@@ -104,6 +105,7 @@ std::shared_ptr<const Program> compile(const Capture& capture, jit::Backend& bac
   report("fused", [&] { return to_text(graph, fusion); });
   LoweredTrace lowered = lower(graph, fusion);
   for (PlannedKernel& planned : lowered.kernels) {
+    orient_contraction(planned.kernel);
     collapse_axes(planned.kernel, settings().strict);
     compact_sizes(planned.kernel);
     jit::verify_kernel(planned.kernel);
