@@ -2,7 +2,6 @@
 // are normal. An index out of range gives zeros and receives no gradient.
 #pragma once
 #include <encore/lazy/indexing.h>
-#include <encore/nn/init.h>
 #include <encore/nn/module.h>
 
 namespace encore {
@@ -10,8 +9,7 @@ namespace encore {
 class Embedding : public Module {
  public:
   Embedding(int64_t count, int64_t size, Options options = {},
-            std::source_location at = std::source_location::current())
-      : weight(init::normal({count, size}, 0, 1, options, at)) {}
+            std::source_location at = std::source_location::current());
 
   Tensor forward(const Tensor& index) { return take(weight, index, 0); }
 

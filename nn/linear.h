@@ -2,10 +2,7 @@
 // values: both uniform in +-1 / sqrt(in).
 #pragma once
 #include <encore/lazy/contraction.h>
-#include <encore/nn/init.h>
 #include <encore/nn/module.h>
-
-#include <cmath>
 
 namespace encore {
 
@@ -18,12 +15,7 @@ struct LinearOptions {
 class Linear : public Module {
  public:
   Linear(int64_t in, int64_t out, LinearOptions options = {},
-         std::source_location at = std::source_location::current()) {
-    Options placed{options.dtype, options.device};
-    double bound = in > 0 ? 1 / std::sqrt(double(in)) : 0;
-    weight = init::uniform({out, in}, -bound, bound, placed, at);
-    if (options.bias) bias = init::uniform({out}, -bound, bound, placed, at);
-  }
+         std::source_location at = std::source_location::current());
 
   Tensor forward(const Tensor& x) {
     return linear(x, weight, bias.defined() ? bias.tensor() : Tensor());

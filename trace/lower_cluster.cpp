@@ -485,7 +485,8 @@ class ClusterLowering {
     Value value = contracted(node.op, operands);
     if (!value) {
       value = row.lower(builder_, {operands, node.inputs.size()});
-      if (node.op == OpId::mul && is_floating(value.dtype)) products_.insert(value.id);
+      // x * 1 folds to x, which is no product.
+      if (is_floating(value.dtype) && builder_.instruction(value).op == Opcode::mul) products_.insert(value.id);
     }
     return settings().strict && narrow(node) ? quantize(value, node.dtype) : value;
   }
