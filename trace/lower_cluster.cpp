@@ -298,9 +298,10 @@ class ClusterLowering {
   /// The value of `id` at `index`, where `predicate` (if any) holds; elsewhere loads give 0.
   Value emit(NodeId id, const Index& index, Value predicate) {
     const GraphNode& node = graph_.nodes[id];
-    if (node.op == OpId::leaf || (fusion_.cluster_of[id] != no_cluster && !is_member(id)))
-      return load(id, index, predicate);
+    if (node.op == OpId::leaf) return load(id, index, predicate);
+    // Even one that a cluster of its own stores: nothing says that it runs before this one.
     if (node.family() == OpFamily::source) return compute(id, index, predicate);
+    if (fusion_.cluster_of[id] != no_cluster && !is_member(id)) return load(id, index, predicate);
     if (is_member(id)) {
       auto found = values_.find(id);
       if (found == values_.end() || !builder_.alive(found->second)) {
