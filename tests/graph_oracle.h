@@ -65,6 +65,11 @@ inline double round_to(DType dtype, double value) {
   return from_bits(dtype, &bits);
 }
 
+inline double wrap_to(DType dtype, int64_t value) {
+  uint64_t bits = Scalar(value).bits_as(dtype);
+  return from_bits(dtype, &bits);
+}
+
 /// All positions of a shape in row-major order.
 inline void for_each(const Shape& shape, const std::function<void(const Position&)>& visit) {
   Position at(shape.rank());
@@ -113,7 +118,11 @@ class Oracle {
     if (!fresh) return entry->second;
     Doubles result = compute(node);
     EXPECT_EQ(int64_t(result.size()), node->shape.numel()) << name_of(node->op);
-    for (double& value : result) value = round_to(node->dtype, value);
+    // Only a cast of a floating number saturates; integers wrap.
+    bool whole =
+        is_integer(node->dtype) && !(node->op == OpId::cast && is_floating(node->inputs[0]->dtype));
+    for (double& value : result)
+      value = whole ? wrap_to(node->dtype, int64_t(value)) : round_to(node->dtype, value);
     return known_[node] = std::move(result);
   }
 

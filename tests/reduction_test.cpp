@@ -103,6 +103,13 @@ TEST(Reduction, VarianceIsStableFarFromZero) {
   expect_values(var(leaf(values, {1000}), {}, 0), {0.25}, 1e-12);
 }
 
+TEST(Reduction, OfAFilledTensor) {
+  Tensor x = ones({3, 4}, {.dtype = f64}) * 2.5;
+  expect_values(x.sum({1}), {10, 10, 10});
+  expect_values(var(x, {1}), {0, 0, 0});
+  expect_values(x.argmax(0), {0, 0, 0, 0});
+}
+
 TEST(Reduction, VarianceOfTooFewIsNotANumber) {
   expect_values(var(leaf(Doubles{2}, {1})), {nan});
   expect_values(var(leaf(Doubles{2, 4}, {2}), {}, 2), {std::numeric_limits<double>::infinity()});
