@@ -75,6 +75,7 @@ Value* Arithmetic::quotient_of_64_bits(bool with_sign, Value* a, Value* b) {
     auto constant = [&](int64_t number) {
       return llvm::ConstantInt::get(value->getType(), uint64_t(number));
     };
+    if (!with_sign) return ir_.CreateICmpULT(value, constant(exact_bound));
     return ir_.CreateICmpULT(ir_.CreateAdd(value, constant(exact_bound)),
                              constant(2 * exact_bound));
   };
