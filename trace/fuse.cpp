@@ -171,6 +171,7 @@ class Fuser {
     bool fresh = cluster.inner == 0;
     uint32_t last = 1u << (cluster.extents.size() - 1);
     bool row = fresh ? (mask & last) != 0 || indexes : mask == cluster.inner;
+    if (settings().strict && row != naturally_row(id)) return Kind::refused;
     if (row) return cluster.contraction == ~0u && !(mask & cluster.rows) ? Kind::row : Kind::refused;
     bool free = !(mask & cluster.inner) && (cluster.rows == 0 || cluster.rows == mask) && !indexes;
     if (cluster.contraction != ~0u) {
@@ -178,6 +179,16 @@ class Fuser {
       free &= mask == m_axis;
     }
     return free ? Kind::column : Kind::refused;
+  }
+
+  /// How a reduction runs that is alone in its kernel; strict mode knows no other order.
+  bool naturally_row(NodeId id) const {
+    const GraphNode& node = graph_.nodes[id];
+    if (node.op == OpId::reduce_argmax || node.op == OpId::reduce_argmin) return true;
+    const Shape& from = graph_.nodes[node.inputs[0]].shape;
+    int last = from.rank() - 1;
+    while (last > 0 && from[last] == 1) --last;
+    return node.attributes[0] >> last & 1;
   }
 
   void settle_reduction(NodeId id, uint32_t c) {
