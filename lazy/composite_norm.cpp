@@ -87,17 +87,19 @@ Tensor group_norm(const Arg& x, int64_t groups, const Tensor& weight, const Tens
         "the number of channels must be a multiple of the number of groups");
   check_affine(weight, {shape[1]}, "group_norm: weight", at);
   check_affine(bias, {shape[1]}, "group_norm: bias", at);
-  Shape per_channel = shape, grouped = {shape[0], groups, shape[1] / groups};
-  for (int axis = 0; axis < shape.rank(); ++axis)
-    if (axis != 1) per_channel[axis] = 1;
+  int64_t members = shape[1] / groups;
+  Shape grouped = {shape[0], groups, members}, per_channel = {1, groups, members};
   Tensor::Axes axes = {2};
   for (int axis = 2; axis < shape.rank(); ++axis) {
     grouped.push_back(shape[axis]);
+    per_channel.push_back(1);
     axes.push_back(axis + 1);
   }
-  Tensor result = reshape(standardized(reshape(in.work, grouped), axes, eps), shape);
-  return in.result(affine(result, weight.defined() ? reshape(weight, per_channel) : weight,
-                          bias.defined() ? reshape(bias, per_channel) : bias));
+  // Scaled in the grouped shape, so that one row holds all that a group needs.
+  Tensor result = affine(standardized(reshape(in.work, grouped), axes, eps),
+                         weight.defined() ? reshape(weight, per_channel) : weight,
+                         bias.defined() ? reshape(bias, per_channel) : bias);
+  return in.result(reshape(result, shape));
 }
 
 Tensor norm(const Arg& x, Tensor::Axes axes, bool keepdim) {

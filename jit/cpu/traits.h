@@ -3,9 +3,6 @@
 #pragma once
 #include <encore/jit/kernel.h>
 
-#include <set>
-#include <vector>
-
 namespace encore::jit {
 
 struct Traits {
@@ -20,10 +17,6 @@ Traits traits_of(const Kernel& kernel);
 
 /// A launch that writes less than this never bypasses the caches.
 inline constexpr int64_t least_streamed_bytes = 4 << 20;
-
-/// The loads of a kernel with several sweeps that read a row for the last time: where its next row
-/// is best asked for.
-std::set<ValueId> last_loads_of_rows(const Kernel& kernel);
 
 /// May this instruction bypass the caches? Only plain stores of whole vectors in a sweep.
 bool may_stream(const Kernel& kernel, const Instruction& instruction);
