@@ -80,27 +80,49 @@ void copy_block(const Operand& operand, const OperandBlock& block) {
                        base + line_steps.offset(line + i), element_steps, begin, end);
 }
 
-// Transposes a block of up to 16 x 16 f32. Missing lines and depths are neither read nor written.
-__attribute__((target("avx512f"))) void transpose_16x16(const std::byte* from, int64_t from_stride,
-                                                        int lines, int depths, std::byte* to,
-                                                        int64_t to_stride) {
+// Blocks are transposed in registers, which needs every loop below unrolled.
+#if defined(__clang__)
+#define ENCORE_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define ENCORE_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+constexpr int64_t prefetch_bytes = 512;
+
+/// A block of `lines` x `depths`, at most as many as a vector has lanes; strides in bytes. Missing
+/// lines repeat the last one; missing depths are neither read nor written.
+struct Block {
+  const std::byte* from;
+  int64_t from_stride;
+  int lines, depths;
+  std::byte* to;
+  int64_t to_stride;
+
+  /// Also asks for what a later block will read.
+  const std::byte* line(int i) const {
+    const std::byte* line = from + std::min(i, lines - 1) * from_stride;
+    _mm_prefetch(reinterpret_cast<const char*>(line) + prefetch_bytes, _MM_HINT_T1);
+    return line;
+  }
+  std::byte* row(int i) const { return to + i * to_stride; }
+};
+
+__attribute__((target("avx512f"))) void transpose_16x16(const Block& block) {
   __m512 r[16], t[16];
-  const auto mask = __mmask16((1u << depths) - 1);
-  for (int i = 0; i < 16; ++i)
-    r[i] = i < lines ? _mm512_maskz_loadu_ps(mask, from + i * from_stride) : _mm512_setzero_ps();
-  for (int i = 0; i < 8; ++i) {
+  const auto mask = __mmask16((1u << block.depths) - 1);
+  ENCORE_UNROLL for (int i = 0; i < 16; ++i) r[i] = _mm512_maskz_loadu_ps(mask, block.line(i));
+  ENCORE_UNROLL for (int i = 0; i < 8; ++i) {
     t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
     t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
   }
-  for (int i = 0; i < 4; ++i)
-    for (int half = 0; half < 2; ++half) {
-      const __m512d low = _mm512_castps_pd(t[4 * i + half]);
-      const __m512d high = _mm512_castps_pd(t[4 * i + half + 2]);
-      r[4 * i + 2 * half] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
-      r[4 * i + 2 * half + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
-    }
-  // r[4 * i + c] holds column c of each 4 x 4 block of rows 4 * i ...: now gather the blocks.
-  for (int c = 0; c < 4; ++c) {
+  ENCORE_UNROLL for (int i = 0; i < 8; ++i) {
+    const int first = i / 2 * 4 + i % 2;
+    const __m512d low = _mm512_castps_pd(t[first]), high = _mm512_castps_pd(t[first + 2]);
+    r[2 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
+    r[2 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
+  }
+  // r[4 * i + c] holds column c of each 4 x 4 block of rows 4 * i and on: now gather the blocks.
+  ENCORE_UNROLL for (int c = 0; c < 4; ++c) {
     const __m512 a = _mm512_shuffle_f32x4(r[c], r[4 + c], 0x88);
     const __m512 b = _mm512_shuffle_f32x4(r[c], r[4 + c], 0xdd);
     const __m512 d = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0x88);
@@ -110,22 +132,19 @@ __attribute__((target("avx512f"))) void transpose_16x16(const std::byte* from, i
     t[4 + c] = _mm512_shuffle_f32x4(b, e, 0x88);
     t[12 + c] = _mm512_shuffle_f32x4(b, e, 0xdd);
   }
-  for (int i = 0; i < depths; ++i) _mm512_storeu_ps(to + i * to_stride, t[i]);
+  ENCORE_UNROLL for (int i = 0; i < 16; ++i) if (i < block.depths)
+      _mm512_storeu_ps(block.row(i), t[i]);
 }
 
-__attribute__((target("avx512f"))) void transpose_8x8_wide(const std::byte* from,
-                                                           int64_t from_stride, int lines,
-                                                           int depths, std::byte* to,
-                                                           int64_t to_stride) {
+__attribute__((target("avx512f"))) void transpose_8x8_wide(const Block& block) {
   __m512d r[8], t[8];
-  const auto mask = __mmask8((1u << depths) - 1);
-  for (int i = 0; i < 8; ++i)
-    r[i] = i < lines ? _mm512_maskz_loadu_pd(mask, from + i * from_stride) : _mm512_setzero_pd();
-  for (int i = 0; i < 4; ++i) {
+  const auto mask = __mmask8((1u << block.depths) - 1);
+  ENCORE_UNROLL for (int i = 0; i < 8; ++i) r[i] = _mm512_maskz_loadu_pd(mask, block.line(i));
+  ENCORE_UNROLL for (int i = 0; i < 4; ++i) {
     t[2 * i] = _mm512_unpacklo_pd(r[2 * i], r[2 * i + 1]);
     t[2 * i + 1] = _mm512_unpackhi_pd(r[2 * i], r[2 * i + 1]);
   }
-  for (int c = 0; c < 2; ++c) {
+  ENCORE_UNROLL for (int c = 0; c < 2; ++c) {
     const __m512d a = _mm512_shuffle_f64x2(t[c], t[2 + c], 0x88);
     const __m512d b = _mm512_shuffle_f64x2(t[c], t[2 + c], 0xdd);
     const __m512d d = _mm512_shuffle_f64x2(t[4 + c], t[6 + c], 0x88);
@@ -135,56 +154,49 @@ __attribute__((target("avx512f"))) void transpose_8x8_wide(const std::byte* from
     r[2 + c] = _mm512_shuffle_f64x2(b, e, 0x88);
     r[6 + c] = _mm512_shuffle_f64x2(b, e, 0xdd);
   }
-  for (int i = 0; i < depths; ++i) _mm512_storeu_pd(to + i * to_stride, r[i]);
+  ENCORE_UNROLL for (int i = 0; i < 8; ++i) if (i < block.depths)
+      _mm512_storeu_pd(block.row(i), r[i]);
 }
 
-__attribute__((target("avx2"))) void transpose_8x8(const std::byte* from, int64_t from_stride,
-                                                   int lines, int depths, std::byte* to,
-                                                   int64_t to_stride) {
+__attribute__((target("avx2"))) void transpose_8x8(const Block& block) {
   __m256 r[8], t[8];
-  const __m256i mask =
-      _mm256_cmpgt_epi32(_mm256_set1_epi32(depths), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-  for (int i = 0; i < 8; ++i)
-    r[i] = i < lines
-               ? _mm256_maskload_ps(reinterpret_cast<const float*>(from + i * from_stride), mask)
-               : _mm256_setzero_ps();
-  for (int i = 0; i < 4; ++i) {
+  const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(block.depths),
+                                          _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  ENCORE_UNROLL for (int i = 0; i < 8; ++i) r[i] =
+      _mm256_maskload_ps(reinterpret_cast<const float*>(block.line(i)), mask);
+  ENCORE_UNROLL for (int i = 0; i < 4; ++i) {
     t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
     t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
   }
-  for (int i = 0; i < 2; ++i)
-    for (int half = 0; half < 2; ++half) {
-      r[4 * i + 2 * half] = _mm256_shuffle_ps(t[4 * i + half], t[4 * i + half + 2], 0x44);
-      r[4 * i + 2 * half + 1] = _mm256_shuffle_ps(t[4 * i + half], t[4 * i + half + 2], 0xee);
-    }
-  for (int c = 0; c < 4; ++c) {
+  ENCORE_UNROLL for (int i = 0; i < 4; ++i) {
+    const int first = i / 2 * 4 + i % 2;
+    r[2 * i] = _mm256_shuffle_ps(t[first], t[first + 2], 0x44);
+    r[2 * i + 1] = _mm256_shuffle_ps(t[first], t[first + 2], 0xee);
+  }
+  ENCORE_UNROLL for (int c = 0; c < 4; ++c) {
     t[c] = _mm256_permute2f128_ps(r[c], r[4 + c], 0x20);
     t[4 + c] = _mm256_permute2f128_ps(r[c], r[4 + c], 0x31);
   }
-  for (int i = 0; i < depths; ++i)
-    _mm256_storeu_ps(reinterpret_cast<float*>(to + i * to_stride), t[i]);
+  ENCORE_UNROLL for (int i = 0; i < 8; ++i) if (i < block.depths)
+      _mm256_storeu_ps(reinterpret_cast<float*>(block.row(i)), t[i]);
 }
 
-__attribute__((target("avx2"))) void transpose_4x4(const std::byte* from, int64_t from_stride,
-                                                   int lines, int depths, std::byte* to,
-                                                   int64_t to_stride) {
+__attribute__((target("avx2"))) void transpose_4x4(const Block& block) {
   __m256d r[4], t[4];
   const __m256i mask =
-      _mm256_cmpgt_epi64(_mm256_set1_epi64x(depths), _mm256_setr_epi64x(0, 1, 2, 3));
-  for (int i = 0; i < 4; ++i)
-    r[i] = i < lines
-               ? _mm256_maskload_pd(reinterpret_cast<const double*>(from + i * from_stride), mask)
-               : _mm256_setzero_pd();
-  for (int i = 0; i < 2; ++i) {
+      _mm256_cmpgt_epi64(_mm256_set1_epi64x(block.depths), _mm256_setr_epi64x(0, 1, 2, 3));
+  ENCORE_UNROLL for (int i = 0; i < 4; ++i) r[i] =
+      _mm256_maskload_pd(reinterpret_cast<const double*>(block.line(i)), mask);
+  ENCORE_UNROLL for (int i = 0; i < 2; ++i) {
     t[2 * i] = _mm256_unpacklo_pd(r[2 * i], r[2 * i + 1]);
     t[2 * i + 1] = _mm256_unpackhi_pd(r[2 * i], r[2 * i + 1]);
   }
-  for (int c = 0; c < 2; ++c) {
+  ENCORE_UNROLL for (int c = 0; c < 2; ++c) {
     r[c] = _mm256_permute2f128_pd(t[c], t[2 + c], 0x20);
     r[2 + c] = _mm256_permute2f128_pd(t[c], t[2 + c], 0x31);
   }
-  for (int i = 0; i < depths; ++i)
-    _mm256_storeu_pd(reinterpret_cast<double*>(to + i * to_stride), r[i]);
+  ENCORE_UNROLL for (int i = 0; i < 4; ++i) if (i < block.depths)
+      _mm256_storeu_pd(reinterpret_cast<double*>(block.row(i)), r[i]);
 }
 
 template <class Element>
@@ -224,13 +236,15 @@ void fill(const Operand& operand, const OperandBlock& block) {
 void transpose(Isa isa, int64_t element, const std::byte* from, int64_t from_stride, int64_t lines,
                int64_t depths, std::byte* to, int64_t to_stride) {
   const int edge = int(vector_bytes(isa) / element);
-  const auto block = isa == Isa::avx512 ? (element == 4 ? transpose_16x16 : transpose_8x8_wide)
-                                        : (element == 4 ? transpose_8x8 : transpose_4x4);
+  const auto transpose_block = isa == Isa::avx512
+                                   ? (element == 4 ? transpose_16x16 : transpose_8x8_wide)
+                                   : (element == 4 ? transpose_8x8 : transpose_4x4);
   for (int64_t j = 0; j < lines; j += edge)
     for (int64_t k = 0; k < depths; k += edge)
-      block(from + j * from_stride + k * element, from_stride,
-            int(std::min<int64_t>(edge, lines - j)), int(std::min<int64_t>(edge, depths - k)),
-            to + k * to_stride + j * element, to_stride);
+      transpose_block({from + j * from_stride + k * element, from_stride,
+                       int(std::min<int64_t>(edge, lines - j)),
+                       int(std::min<int64_t>(edge, depths - k)), to + k * to_stride + j * element,
+                       to_stride});
 }
 
 }  // namespace encore::jit

@@ -13,7 +13,7 @@ constexpr int64_t l1_way_bytes = 4096;
 constexpr int64_t a_block_bytes = 384 << 10;
 constexpr int64_t b_block_bytes = 4 << 20;
 constexpr int64_t depth_block_bytes = 4096;
-constexpr int64_t single_use_bytes = 16 << 10;
+constexpr int64_t single_use_bytes = 64 << 10;
 constexpr int64_t partial_sum_bytes = 4 << 20;
 
 // Cycles that a register tile spends on one contracted point: its multiplications, of which at
@@ -51,7 +51,7 @@ int64_t rows_side_by_side(const Product& product) {
 TileChoice choose_tile(const Product& product, int64_t rows, int64_t vectors) {
   const int64_t limit = rows_side_by_side(product);
   // Lines of B that are transposed together are as many streams through memory.
-  const int64_t widest = product.b.along_depth() ? 4 : max_tile_vectors;
+  const int64_t widest = !product.b.along_depth() ? max_tile_vectors : rows < 4 ? 2 : 4;
   TileChoice best;
   for (int64_t v = 1; v <= std::min(widest, vectors); ++v) {
     const int64_t most = std::min<int64_t>(most_tile_rows(product.isa, int(v)), limit);
@@ -136,7 +136,8 @@ Plan plan_product(const Product& product, int64_t threads) {
   plan.packs_b = !reads_b_in_place(product) || ceil_div(rows, tile.rows) >= 4;
   int64_t most_depth = depth_block_bytes / element;
   // A panel that only one row of tiles reads stays in the first-level cache.
-  if (plan.packs_b && rows <= tile.rows)
+  const bool single_use = plan.packs_b && rows <= tile.rows;
+  if (single_use)
     most_depth =
         std::max<int64_t>(32, single_use_bytes / (tile.vectors * vector_bytes(product.isa)));
   const int64_t depth_blocks = std::max<int64_t>(1, ceil_div(product.depth, most_depth));
@@ -152,6 +153,7 @@ Plan plan_product(const Product& product, int64_t threads) {
   if (plan.row_block < rows || keeps_partial_sums)
     plan.column_block =
         std::min(plan.column_block, std::max(width, b_block_bytes / depth_bytes / width * width));
+  if (single_use && product.stores_directly()) plan.column_block = width;  // long runs of memory
   plan.row_group = rows;
   if (keeps_partial_sums)
     plan.row_group =
