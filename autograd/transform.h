@@ -1,9 +1,10 @@
-// Functions out of functions: grad(f), value_and_grad(f), vjp(f, x...).
+// Functions out of functions: grad(f), value_and_grad(f), vjp(f, x...), jvp(f, x, tangents).
 //
 // `f` takes tensors and returns a Tensor. They nest: what `f` captures, and what its inputs came
 // from, stays differentiable, so grad(grad(f)) is the second derivative.
 #pragma once
 #include <encore/autograd/backward.h>
+#include <encore/lazy/create.h>
 #include <encore/lazy/record.h>
 
 #include <array>
@@ -80,6 +81,35 @@ auto vjp(F f, const X&... x) {
     return detail::as_gradients<sizeof...(X)>(grad({value}, {gradient}, targets, options, at));
   };
   return std::pair(std::move(value), std::move(pullback));
+}
+
+/// (f(x...), its change along the tangents): the Jacobian times a vector, each tangent of its
+/// input's shape. The pullback J^T u is linear in u, and its own pullback is J: two reverse walks,
+/// of which only the second's result is ever computed.
+template <class F, size_t count>
+auto jvp(F f, const std::array<Tensor, count>& x, const std::array<Tensor, count>& tangents,
+         std::source_location at = std::source_location::current()) {
+  bool outer_gradient = gradient_enabled();
+  WithGrad on;
+  std::array<Tensor, count> inputs;
+  for (size_t i = 0; i < count; ++i) inputs[i] = variable(x[i], at);
+  Tensor value = std::apply(f, inputs);
+  std::vector<Target> targets(inputs.begin(), inputs.end());
+  bool again = outer_gradient && depends_on_others(value, targets);
+  for (const Tensor& tangent : tangents) again |= outer_gradient && tangent.requires_grad();
+  Tensor u = variable(zeros(value.shape(), {value.dtype(), value.device()}), at);
+  BackwardOptions first{.create_graph = true, .allow_unused = true};
+  BackwardOptions second{.create_graph = again, .allow_unused = true};
+  std::vector<Tensor> pulled = grad({value}, {u}, targets, first, at);
+  std::vector<Tensor> along(tangents.begin(), tangents.end());
+  Tensor change = grad(pulled, along, {u}, second, at)[0];
+  return std::pair(again ? value : value.detach(), std::move(change));
+}
+/// The same for a function of one tensor.
+template <class F>
+auto jvp(F f, const Tensor& x, const Tensor& tangent,
+         std::source_location at = std::source_location::current()) {
+  return jvp(std::move(f), std::array{x}, std::array{tangent}, at);
 }
 
 }  // namespace encore

@@ -69,10 +69,8 @@ void train_epoch(Mlp& model, Optimizer& optimizer, DataLoader& loader, Progress&
   for (const Batch& batch : loader) {
     Tensor labels = batch[1].to(i64), logits = model(batch[0]);
     Tensor loss = cross_entropy(logits, labels);
-    optimizer.zero_grad();
-    loss.backward();
     totals.add(loss, logits, labels);
-    optimizer.step();
+    optimizer.minimize(loss);
     progress.advance();
   }
 }

@@ -1,3 +1,4 @@
+#include <encore/autograd/backward.h>
 #include <encore/lazy/create.h>
 #include <encore/lazy/evaluator.h>
 #include <encore/lazy/record.h>
@@ -33,8 +34,15 @@ Optimizer::Optimizer(const char* name, std::vector<ParameterRef> parameters, dou
   compute(parameters_, where);
 }
 
-void Optimizer::step(std::source_location at) {
-  Location where = current_location(at);
+void Optimizer::step(std::source_location at) { update_all(current_location(at), true); }
+
+void Optimizer::minimize(const Tensor& loss, std::source_location at) {
+  zero_grad();
+  backward(loss, {}, at);
+  update_all(current_location(at), false);
+}
+
+void Optimizer::update_all(Location where, bool keep_gradients) {
   NoGrad off;
   Scope scope(name_, where);
   for (const ParameterRef& parameter : parameters_) check_gradient(parameter, where);
@@ -45,6 +53,7 @@ void Optimizer::step(std::source_location at) {
       parameter.set_value(update(i, parameter.value(), parameter.grad().detach()));
   }
   slots_.clear();
+  if (!keep_gradients) zero_grad();
   compute(parameters_, where);
 }
 

@@ -25,6 +25,9 @@ class Optimizer {
   /// Updates every parameter that has a gradient. A gradient that does not fit its parameter throws
   /// before anything is updated.
   void step(std::source_location at = std::source_location::current());
+  /// zero_grad, backward and step in one, with the same numbers. No gradient is kept, so none has
+  /// to be stored where a kernel can use it at once.
+  void minimize(const Tensor& loss, std::source_location at = std::source_location::current());
   /// Forgets all gradients.
   void zero_grad();
 
@@ -59,6 +62,7 @@ class Optimizer {
     uint8_t device_index;
     auto operator<=>(const SlotKey&) const = default;
   };
+  void update_all(Location where, bool keep_gradients);
   void check_gradient(const ParameterRef& parameter, Location where) const;
 
   const char* name_;

@@ -275,6 +275,34 @@ TEST(Transform, PullbackMayBeCalledAgain) {
   EXPECT_THAT(pullback(numbers({0, 10, 0}, {3})).to_vector<double>(), ElementsAre(0, 40, 0));
 }
 
+TEST(Transform, JacobianTimesVector) {
+  auto [value, change] =
+      jvp([](const Tensor& x) { return x * x; }, numbers({1, 2, 3}, {3}), numbers({1, 0, 10}, {3}));
+  EXPECT_THAT(value.to_vector<double>(), ElementsAre(1, 4, 9));
+  EXPECT_THAT(change.to_vector<double>(), ElementsAre(2, 0, 60));
+  EXPECT_FALSE(value.requires_grad() || change.requires_grad());
+
+  auto f = [](const Tensor& a, const Tensor& b) { return matmul(a, b); };
+  Tensor a = numbers({1, 2}, {1, 2}), b = numbers({3, 4}, {2, 1});
+  auto [product, along] =
+      jvp(f, std::array{a, b}, std::array{numbers({10, 0}, {1, 2}), numbers({0, 100}, {2, 1})});
+  EXPECT_EQ(product.item<double>(), 11);
+  EXPECT_EQ(along.item<double>(), 30 + 200);
+  Tensor none = jvp([](const Tensor&) { return full({}, 1.0); }, a, a).second;
+  EXPECT_EQ(none.item<float>(), 0);
+}
+
+TEST(Transform, ForwardOverReverseIsAHessianTimesAVector) {
+  // f = sum x^3: Hessian diag(6 x).
+  auto slope = grad([](const Tensor& x) { return (x * x * x).sum(); });
+  Tensor change = jvp(slope, numbers({1, 2}, {2}), numbers({1, 10}, {2})).second;
+  EXPECT_THAT(change.to_vector<double>(), ElementsAre(6, 120));
+  Tensor back = grad([&](const Tensor& x) {
+    return jvp([](const Tensor& y) { return y * y * y; }, x, numbers({1, 10}, {2})).second.sum();
+  })(numbers({1, 2}, {2}));
+  EXPECT_THAT(back.to_vector<double>(), ElementsAre(6, 120));
+}
+
 // Gradients of small programs against central differences, in f64.
 struct Program {
   const char* name;

@@ -161,6 +161,21 @@ TEST(Optimizer, StepComputesLossAndParameters) {
   EXPECT_DOUBLE_EQ(loss.item<double>(), 5);
 }
 
+TEST(Optimizer, MinimizeTakesTheSameStepAndKeepsNoGradient) {
+  Parameter p(from_vector(start, {4})), q(from_vector(start, {4}));
+  AdamW one({p}, {.lr = 0.1}), other({q}, {.lr = 0.1});
+  for (int step = 0; step < 3; ++step) {
+    one.zero_grad();
+    loss_of(p).backward();
+    one.step();
+    other.minimize(loss_of(q));
+    EXPECT_THAT(q.value().to_vector<double>(),
+                testing::Pointwise(testing::DoubleNear(1e-14), p.value().to_vector<double>()));
+  }
+  EXPECT_TRUE(p.grad().defined());
+  EXPECT_FALSE(q.grad().defined());
+}
+
 TEST(Optimizer, ValuesKeepTheirDtype) {
   Parameter p(full({4}, 1.0, {.dtype = bf16}));
   AdamW optimizer({p}, {.lr = 0.5});

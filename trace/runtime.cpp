@@ -96,6 +96,11 @@ void Runtime::publish(std::vector<Ref<Buffer>> buffers) {
     if (!node->needs_gradient) drop_inputs(node);
 }
 
+void Runtime::consume_tape(std::span<Node* const> walked) {
+  std::lock_guard lock(mutex_);
+  Evaluator::consume_tape(walked);
+}
+
 Ref<Buffer> Runtime::allocate(Device device, size_t bytes, Location) { return jit::backend(device).allocate(bytes); }
 
 void Runtime::copy_to_device(const Buffer& to, const void* from, size_t bytes) {

@@ -15,6 +15,7 @@ class Runtime final : public Evaluator {
   Runtime();
 
   void evaluate(std::span<Node* const> roots, SyncKind kind, Location where) override;
+  void consume_tape(std::span<Node* const> walked) override;
   Ref<Buffer> allocate(Device device, size_t bytes, Location where) override;
   void copy_to_device(const Buffer& to, const void* from, size_t bytes) override;
   void copy_to_host(void* to, const Buffer& from, size_t offset, size_t bytes) override;
