@@ -12,6 +12,8 @@ struct Location {
   constexpr Location() = default;
   constexpr Location(const char* file, uint32_t line) : file(file), line(line) {}
   constexpr Location(std::source_location at) : file(at.file_name()), line(at.line()) {}
+  /// File names are literals; a copy in another unit counts as another file.
+  constexpr bool operator==(const Location&) const = default;
 };
 
 }  // namespace encore

@@ -1,8 +1,9 @@
 // The automatic cut: a loop that never reads must not grow without bound.
 //
-// Past the budget (ENCORE_CUT_NODES, ENCORE_CUT_BYTES) the pending trace is run before the first node
-// recorded at the place where the trace began, so that a loop's cuts repeat one trace; at twice the
-// budget it is run wherever recording stands. A cut stores what handles hold and donates nothing.
+// Past the budget (ENCORE_CUT_NODES, ENCORE_CUT_BYTES) the pending trace is run before the first
+// node like the one that the trace began with (its place and op), so that a loop's cuts repeat one
+// trace; at twice the budget it is run wherever recording stands. A cut stores what handles hold
+// and donates nothing.
 #pragma once
 #include <encore/core/settings.h>
 #include <encore/lazy/node.h>
@@ -15,7 +16,7 @@ inline bool over_budget(const PendingList& list) {
          (limits.cut_bytes && list.bytes() > limits.cut_bytes);
 }
 
-/// Called after a node was recorded at `where` on a list over its budget.
-void cut_if_due(Location where);
+/// Called on a list over its budget before `next` is added to it; what `next` reads is kept.
+void cut_if_due(const Node& next);
 
 }  // namespace encore

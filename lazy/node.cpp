@@ -138,6 +138,7 @@ void PendingList::add(Node* node) {
   if (live_.load(std::memory_order_relaxed) == 0) {
     nodes_.clear();
     first_location_ = node->location;
+    first_op_ = node->op;
   }
   node->pending = this;
   node->pending_position = uint32_t(nodes_.size());

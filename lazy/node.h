@@ -79,7 +79,9 @@ class PendingList {
   size_t size() const { return live_.load(std::memory_order_relaxed); }
   /// Bytes of results that the pending nodes would hold.
   int64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
+  /// Place and op of the node that the list began with.
   Location first_location() const { return first_location_; }
+  OpId first_op() const { return first_op_; }
 
  private:
   void compact();
@@ -88,6 +90,7 @@ class PendingList {
   std::atomic<size_t> live_{0};
   std::atomic<int64_t> bytes_{0};
   Location first_location_;
+  OpId first_op_ = OpId::leaf;
 };
 
 /// This thread's list.

@@ -33,14 +33,14 @@ const char* join_scopes(const char* outer, const char* inner) {
   return names.insert(fmt::format("{}/{}", outer, inner)).first->c_str();
 }
 
-/// Lists the node, and cuts the trace where its budget is spent.
+/// Lists the node; before that, cuts the trace where its budget is spent.
 Tensor publish(Node* node) {
   node->sequence = next_sequence.fetch_add(1, std::memory_order_relaxed);
   Tensor handle(node);
   if (!node->is_source()) {
     PendingList& list = pending_list();
+    if (over_budget(list)) cut_if_due(*node);
     list.add(node);
-    if (over_budget(list)) cut_if_due(node->location);
   }
   return handle;
 }

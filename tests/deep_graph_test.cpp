@@ -1,0 +1,134 @@
+// Do very long chains work on a very small stack: recorded, evaluated, differentiated, destroyed?
+#include <encore/core/events.h>
+#include <encore/core/settings.h>
+#include <encore/encore.h>
+#include <encore/trace/statistics.h>
+#include <gtest/gtest.h>
+#include <pthread.h>
+
+#include <functional>
+
+namespace encore {
+namespace {
+
+/// The automatic cut is off while it lives.
+class WithoutCut {
+ public:
+  WithoutCut() : before_(settings()) { settings().cut_nodes = settings().cut_bytes = 0; }
+  ~WithoutCut() { settings() = before_; }
+
+ private:
+  Settings before_;
+};
+
+/// Runs `act` on a thread with a stack of 256 KiB; a deeper one would end the process.
+void on_a_small_stack(std::function<void()> act) {
+  pthread_attr_t attributes;
+  ASSERT_EQ(pthread_attr_init(&attributes), 0);
+  ASSERT_EQ(pthread_attr_setstacksize(&attributes, 256 << 10), 0);
+  pthread_t thread;
+  auto run = [](void* context) -> void* {
+    (*static_cast<std::function<void()>*>(context))();
+    return nullptr;
+  };
+  ASSERT_EQ(pthread_create(&thread, &attributes, run, &act), 0);
+  pthread_join(thread, nullptr);
+  pthread_attr_destroy(&attributes);
+}
+
+int length() {
+  const char* text = std::getenv("ENCORE_CHAIN");
+  return text ? std::atoi(text) : 1'000'000;
+}
+
+TEST(DeepGraph, AMillionNodesAreRecordedEvaluatedAndDestroyed) {
+  WithoutCut guard;
+  on_a_small_stack([] {
+    trace::Statistics before = trace::statistics();
+    Tensor x = from_vector<float>({1, -1, 0.5});
+    for (int i = 0; i < length(); ++i) x = -x;
+    std::vector<float> sign = {1, -1, 0.5};
+    EXPECT_EQ(x.to_vector<float>(), sign);
+    trace::Statistics after = trace::statistics();
+    EXPECT_EQ(after.nodes_captured - before.nodes_captured, length());
+    EXPECT_LE(after.kernels_compiled - before.kernels_compiled, 4);  // equal chunks share a key
+    EXPECT_EQ(after.cuts, before.cuts);
+  });
+}
+
+TEST(DeepGraph, ScalarsOfALongChainAreArguments) {
+  WithoutCut guard;
+  on_a_small_stack([] {
+    trace::Statistics before = trace::statistics();
+    Tensor x = from_vector<double>({1, 2});
+    double expected = 1;
+    for (int i = 0; i < length() / 2; ++i) {
+      x = x * (i % 2 ? 2.0 : 0.5) + 0.0;
+      expected *= i % 2 ? 2.0 : 0.5;
+    }
+    EXPECT_EQ(x.to_vector<double>(), (std::vector<double>{expected, 2 * expected}));
+    EXPECT_LE(trace::statistics().kernels_compiled - before.kernels_compiled, 4);
+  });
+}
+
+TEST(DeepGraph, AMillionNodesAreDifferentiated) {
+  WithoutCut guard;
+  on_a_small_stack([] {
+    Parameter p(from_vector<float>({1, 2, 3}));
+    Tensor x = p;
+    for (int i = 0; i < length() / 2; ++i) x = -x;  // as many nodes again go back
+    backward(x.sum());
+    EXPECT_EQ(p.grad().to_vector<float>(), (std::vector<float>{1, 1, 1}));
+  });
+}
+
+TEST(DeepGraph, AMillionNodesAreDestroyedUnevaluated) {
+  WithoutCut guard;
+  on_a_small_stack([] {
+    trace::Statistics before = trace::statistics();
+    {
+      Tensor x = ones({3});
+      for (int i = 0; i < 1'000'000; ++i) x = -x;
+    }
+    EXPECT_EQ(trace::statistics().syncs, before.syncs);
+    EXPECT_EQ((ones({2}) + 1.0).to_vector<float>(), (std::vector<float>{2, 2}));
+  });
+}
+
+TEST(DeepGraph, ThreeHundredThousandDoublingsAreDestroyedUnevaluated) {
+  WithoutCut guard;
+  on_a_small_stack([] {
+    Tensor x = from_vector<float>({1});
+    for (int i = 0; i < 300'000; ++i) x = 2 * x;
+    x = Tensor();
+    EXPECT_EQ((from_vector<float>({3}) * 2).item<float>(), 6);
+  });
+}
+
+TEST(DeepGraph, AHundredThousandSplitsAndConcatenationsAreDestroyedUnevaluated) {
+  WithoutCut guard;
+  on_a_small_stack([] {
+    Tensor x = from_vector<float>({1, 2, 3, 4});
+    for (int i = 0; i < 100'000; ++i) x = concat(split(x, 2));
+    x = Tensor();
+    EXPECT_EQ(concat(split(from_vector<float>({1, 2}), 1)).to_vector<float>(),
+              (std::vector<float>{1, 2}));
+  });
+}
+
+TEST(DeepGraph, ALongChainIsDumped) {
+  WithoutCut guard;
+  on_a_small_stack([] {
+    size_t bytes = 0;
+    uint32_t listener = events::listen([&](const Event& event) { bytes += event.text.size(); },
+                                       events::bit(EventKind::pass));
+    Tensor x = from_vector<float>({1, 5});
+    for (int i = 0; i < length() / 10; ++i) x = -x * 1.0;
+    eval(x);
+    events::ignore(listener);
+    EXPECT_GT(bytes, size_t(length()));
+  });
+}
+
+}  // namespace
+}  // namespace encore
