@@ -1,7 +1,11 @@
 // Do the bundles hold what a compilation told, and can encore-dump show it?
 #include <encore/core/error.h>
+#include <encore/lazy/create.h>
+#include <encore/lazy/elementwise.h>
+#include <encore/lazy/reduction.h>
 #include <encore/utils/bundle.h>
 #include <encore/utils/dump.h>
+#include <encore/utils/stats.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -165,6 +169,37 @@ TEST_F(Dump, AGraphBecomesDot) {
   EXPECT_THAT(dot, HasSubstr("digraph"));
   EXPECT_THAT(dot, HasSubstr("\"%0\" -> \"%1\""));
   EXPECT_THAT(dot, HasSubstr(R"(a \"quoted\" name)"));
+}
+
+TEST(DumpTensor, ShowsWhatWouldRunAndRunsNothing) {
+  Tensor x = from_vector<float>({1, 2, 3, 4});
+  Tensor y = sqrt(x * 3 + 1);
+  const int64_t syncs = stats().syncs, compiled = stats().kernels_compiled;
+  const std::string text = dump(y);
+  EXPECT_EQ(stats().syncs, syncs);
+  EXPECT_EQ(stats().kernels_compiled, compiled);
+  for (const char* part : {"f32[4] sqrt", "cluster 0 over [4]", "inner 4", "output"}) {
+    EXPECT_THAT(text, HasSubstr(part));
+  }
+  EXPECT_EQ(dump(y), text);
+  EXPECT_EQ(y.to_vector<float>()[0], 2.0f);
+  EXPECT_EQ(dump(y), "");
+  EXPECT_THROW(dump(Tensor()), Error);
+}
+
+// From here to the pipeline and back to the tool, with nothing made by hand.
+TEST_F(Dump, HoldsWhatTheRuntimeCompiles) {
+  listen();
+  Tensor x = from_vector<float>({1, 2, 3, 4});
+  EXPECT_EQ(sum(x * x - 5).item<float>(), 10.0f);
+  const auto bundles = read_bundles(folder_);
+  ASSERT_EQ(bundles.size(), 1u);
+  EXPECT_TRUE(bundles[0].finished());
+  EXPECT_THAT(bundles[0].text("key.txt"), HasSubstr("dump_test.cpp"));
+  EXPECT_GE(bundles[0].files("passes").size(), 3u);
+  const std::string kernels = tool("kernels " + folder_ + " 1 --as all");
+  for (const char* part : {".txt", ".ll", ".s"}) EXPECT_THAT(kernels, HasSubstr(part));
+  EXPECT_THAT(tool("dot " + folder_ + " 1 --pass simplified"), HasSubstr(" -> "));
 }
 
 TEST(Log, EachWordPrintsItsKinds) {

@@ -92,39 +92,65 @@ std::string launches_text(const Program& program) {
   return text;
 }
 
+/// What all the passes make of a capture; nothing of it is compiled.
+struct Planned {
+  Graph graph;
+  Fusion fusion;
+  LoweredTrace lowered;
+  std::vector<uint32_t> launch_of;  // by kernel
+  MemoryPlan memory;
+};
+
+Planned plan(const Capture& capture, jit::Backend& backend) {
+  Planned planned;
+  planned.graph = build_graph(capture);
+  report("captured", [&] { return to_text(planned.graph); });
+  planned.graph = simplify(planned.graph);
+  report("simplified", [&] { return to_text(planned.graph); });
+  planned.fusion = fuse(planned.graph, backend.limits());
+  report("fused", [&] { return to_text(planned.graph, planned.fusion); });
+  planned.lowered = lower(planned.graph, planned.fusion);
+  for (PlannedKernel& kernel : planned.lowered.kernels) {
+    orient_contraction(kernel.kernel);
+    collapse_axes(kernel.kernel, settings().strict);
+    compact_sizes(kernel.kernel);
+    jit::verify_kernel(kernel.kernel);
+  }
+  planned.launch_of = join_kernels(planned.lowered, settings().fuse);
+  planned.memory = plan_memory(planned.lowered, planned.launch_of, planned.graph.donated);
+  return planned;
+}
+
 }  // namespace
 
 std::shared_ptr<const Program> compile(const Capture& capture, jit::Backend& backend, KernelStore& kernels,
                                        Location where) {
   report("begin", [&] { return capture.key.hex(); }, where);
-  Graph graph = build_graph(capture);
-  report("captured", [&] { return to_text(graph); });
-  graph = simplify(graph);
-  report("simplified", [&] { return to_text(graph); });
-  Fusion fusion = fuse(graph, backend.limits());
-  report("fused", [&] { return to_text(graph, fusion); });
-  LoweredTrace lowered = lower(graph, fusion);
-  for (PlannedKernel& planned : lowered.kernels) {
-    orient_contraction(planned.kernel);
-    collapse_axes(planned.kernel, settings().strict);
-    compact_sizes(planned.kernel);
-    jit::verify_kernel(planned.kernel);
-  }
-  std::vector<uint32_t> launch_of = join_kernels(lowered, settings().fuse);
-  MemoryPlan plan = plan_memory(lowered, launch_of, graph.donated);
+  const Planned planned = plan(capture, backend);
   auto program = std::make_shared<Program>();
   program->words = capture.words;
-  place_buffers(lowered, plan, *program);
-  report_kernels(lowered, launch_of, backend);
-  report("memory-plan", [&] { return to_text(lowered, plan, launch_of); });
-  auto code = compile_kernels(lowered, launch_of, backend, kernels);
-  add_launches(lowered, launch_of, code, *program);
+  place_buffers(planned.lowered, planned.memory, *program);
+  report_kernels(planned.lowered, planned.launch_of, backend);
+  report("memory-plan", [&] { return to_text(planned.lowered, planned.memory, planned.launch_of); });
+  auto code = compile_kernels(planned.lowered, planned.launch_of, backend, kernels);
+  add_launches(planned.lowered, planned.launch_of, code, *program);
   report("program", [&] { return launches_text(*program); });
   report("end", [&] {
-    return fmt::format("nodes {}\nclusters {}\nkernels {}\nlaunches {}\narena bytes {}\n", graph.nodes.size(),
-                       fusion.clusters.size(), lowered.kernels.size(), program->launches.size(), plan.arena_bytes);
+    return fmt::format("nodes {}\nclusters {}\nkernels {}\nlaunches {}\narena bytes {}\n", planned.graph.nodes.size(),
+                       planned.fusion.clusters.size(), planned.lowered.kernels.size(), program->launches.size(),
+                       program->arena_bytes);
   });
   return program;
+}
+
+std::string explain(const Capture& capture, jit::Backend& backend) {
+  Planned planned = plan(capture, backend);
+  std::string text = "== graph\n" + to_text(planned.graph) + "== clusters\n" + to_text(planned.graph, planned.fusion);
+  for (size_t k = 0; k < planned.lowered.kernels.size(); ++k) {
+    const jit::Kernel& kernel = planned.lowered.kernels[k].kernel;
+    text += fmt::format("== kernel {} {}\n{}", planned.launch_of[k], kernel.name, jit::to_text(kernel));
+  }
+  return text + "== memory\n" + to_text(planned.lowered, planned.memory, planned.launch_of);
 }
 
 }  // namespace encore::trace

@@ -9,4 +9,7 @@ namespace encore::trace {
 std::shared_ptr<const Program> compile(const Capture& capture, jit::Backend& backend, KernelStore& kernels,
                                        Location where);
 
+/// What `compile` would make of the capture, for people: graph, clusters, kernels, memory. Compiles nothing.
+std::string explain(const Capture& capture, jit::Backend& backend);
+
 }  // namespace encore::trace

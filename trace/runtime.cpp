@@ -119,6 +119,14 @@ void Runtime::check_device(Device device, Location where) {
   }
 }
 
+std::string Runtime::explain(Node* root) {
+  if (root->materialized()) return {};
+  std::lock_guard lock(mutex_);
+  Capture captured;
+  capture(std::span<Node* const>(&root, 1), SyncKind::read, captured);
+  return captured.outputs.empty() ? "" : trace::explain(captured, jit::backend(root->device));
+}
+
 void Runtime::clear_caches() {
   std::lock_guard lock(mutex_);
   programs_.clear();

@@ -21,6 +21,9 @@ class Runtime final : public Evaluator {
   void copy_to_host(void* to, const Buffer& from, size_t offset, size_t bytes) override;
   void check_device(Device device, Location where) override;
 
+  /// What a read of `root` would run, for people; runs and compiles nothing. Empty: it is computed already.
+  std::string explain(Node* root);
+
   /// Forgets every program and kernel; for tests and for memory pressure.
   void clear_caches();
 

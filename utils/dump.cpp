@@ -1,5 +1,6 @@
 #include <encore/core/error.h>
 #include <encore/core/settings.h>
+#include <encore/trace/runtime.h>
 #include <encore/utils/bundle.h>
 #include <encore/utils/dump.h>
 #include <fmt/format.h>
@@ -64,6 +65,11 @@ void print(const Event& event) {
 }
 
 }  // namespace
+
+std::string dump(const Tensor& tensor) {
+  (void)tensor.shape();  // throws on an empty handle
+  return trace::runtime().explain(tensor.node());
+}
 
 uint32_t write_bundles(const std::string& folder) {
   auto writer = std::make_shared<BundleWriter>(folder);

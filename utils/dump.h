@@ -3,11 +3,17 @@
 // ENCORE_DUMP=DIR and ENCORE_LOG=compile,sync,… start the same from outside. Any thread may call
 // these.
 #pragma once
+#include <encore/lazy/tensor.h>
+
 #include <cstdint>
 #include <string>
 #include <string_view>
 
 namespace encore {
+
+/// What a read of `tensor` would run now, as text: graph, clusters, kernels, memory plan. Runs and
+/// compiles nothing, and changes nothing. Empty where the value is there already.
+std::string dump(const Tensor& tensor);
 
 /// Writes a bundle (utils/bundle.h) for every trace compiled from now on. Returns the listener's
 /// id, for events::ignore. A bundle that cannot be written is a warning on stderr.
