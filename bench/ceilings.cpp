@@ -16,8 +16,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// The best time of `rounds` in which all threads run `work(thread)` together: from the first start to
-/// the last end.
+/// The best time of `rounds` in which all threads run `work(thread)` together: from the first start
+/// to the last end.
 template <class Work>
 double best_time(int threads, int rounds, Work work) {
   std::barrier gate(threads);
@@ -44,18 +44,21 @@ double best_time(int threads, int rounds, Work work) {
 }
 
 float* huge_array(size_t count) {
-  void* memory = mmap(nullptr, count * 4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* memory =
+      mmap(nullptr, count * 4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   madvise(memory, count * 4, MADV_HUGEPAGE);
   auto* values = static_cast<float*>(memory);
   std::fill_n(values, count, 1.0f);
   return values;
 }
 
-__attribute__((target("avx2,fma"))) void triad(float* a, const float* b, const float* c, size_t count) {
+__attribute__((target("avx2,fma"))) void triad(float* a, const float* b, const float* c,
+                                               size_t count) {
   __m256 scale = _mm256_set1_ps(3);
   for (size_t i = 0; i < count; i += 16) {
     _mm256_stream_ps(a + i, _mm256_fmadd_ps(scale, _mm256_load_ps(c + i), _mm256_load_ps(b + i)));
-    _mm256_stream_ps(a + i + 8, _mm256_fmadd_ps(scale, _mm256_load_ps(c + i + 8), _mm256_load_ps(b + i + 8)));
+    _mm256_stream_ps(a + i + 8,
+                     _mm256_fmadd_ps(scale, _mm256_load_ps(c + i + 8), _mm256_load_ps(b + i + 8)));
   }
   _mm_sfence();
 }

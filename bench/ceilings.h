@@ -3,8 +3,8 @@
 
 namespace encore::bench {
 
-/// Bytes a second of a[i] = b[i] + s * c[i] over arrays far larger than the caches, with stores that
-/// bypass them; 12 bytes an element. The best of several rounds.
+/// Bytes a second of a[i] = b[i] + s * c[i] over arrays far larger than the caches, with stores
+/// that bypass them; 12 bytes an element. The best of several rounds.
 double stream_bytes_per_second(int threads);
 
 /// Multiply-adds in registers only, counted as two operations each. The best of several rounds.

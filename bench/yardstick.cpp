@@ -6,6 +6,9 @@
 // handle holds is stored.
 //
 // usage: yardstick [--only name,name] [--threads N]
+#include <encore/core/settings.h>
+#include <encore/encore.h>
+#include <encore/trace/statistics.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -14,10 +17,6 @@
 #include <functional>
 #include <string>
 #include <vector>
-
-#include <encore/core/settings.h>
-#include <encore/encore.h>
-#include <encore/trace/statistics.h>
 
 #include "ceilings.h"
 
@@ -32,8 +31,8 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-/// A workload: `make` builds fresh state and returns its step. `bytes` are the fewest that memory must
-/// move a step, `flops` those of its products; 0: not bound by that.
+/// A workload: `make` builds fresh state and returns its step. `bytes` are the fewest that memory
+/// must move a step, `flops` those of its products; 0: not bound by that.
 struct Workload {
   std::string name;
   double bytes;
@@ -75,7 +74,8 @@ Tensor random(Shape shape) {
 }
 
 Step ew_chain() {
-  Tensor a = random({2048, 4096}), b = random({2048, 4096}), c = random({2048, 4096}), bias = random({4096});
+  Tensor a = random({2048, 4096}), b = random({2048, 4096}), c = random({2048, 4096}),
+         bias = random({4096});
   return [=] {
     Tensor y = gelu(a * b + bias, GeluForm::tanh) + c;
     eval(y);
@@ -91,7 +91,8 @@ Step softmax_rows() {
 }
 
 Step layernorm_fwd_bwd() {
-  Tensor x = variable(random({4096, 1024})), g = variable(random({1024})), b = variable(random({1024}));
+  Tensor x = variable(random({4096, 1024})), g = variable(random({1024})),
+         b = variable(random({1024}));
   Tensor dy = random({4096, 1024});
   return [=] {
     Tensor y = layer_norm(x, {1024}, g, b);
@@ -182,11 +183,14 @@ void run(const Workload& workload, int threads, double stream, double fma) {
   step();
   trace::Statistics after = trace::statistics();
   double floor = std::max(workload.bytes / stream, workload.flops / fma);
-  fmt::print("{{\"name\":\"{}\",\"mode\":\"encore\",\"ms\":{:.4f},\"first_s\":{:.4f},\"threads\":{},\"launches\":{},"
-             "\"kernels\":{},\"compiles_when_warm\":{},\"floor_ms\":{:.4f},\"fraction_of_ceiling\":{:.3f}}}\n",
-             workload.name, timing.median * 1e3, timing.first, threads, after.launches - warm.launches,
-             warm.kernels_compiled - before.kernels_compiled, after.kernels_compiled - warm.kernels_compiled,
-             floor * 1e3, floor / timing.median);
+  fmt::print(
+      "{{\"name\":\"{}\",\"mode\":\"encore\",\"ms\":{:.4f},\"first_s\":{:.4f},\"threads\":{},"
+      "\"launches\":{},"
+      "\"kernels\":{},\"compiles_when_warm\":{},\"floor_ms\":{:.4f},\"fraction_of_ceiling\":{:.3f}}"
+      "}\n",
+      workload.name, timing.median * 1e3, timing.first, threads, after.launches - warm.launches,
+      warm.kernels_compiled - before.kernels_compiled,
+      after.kernels_compiled - warm.kernels_compiled, floor * 1e3, floor / timing.median);
   std::fflush(stdout);
 }
 
@@ -200,11 +204,13 @@ int main(int argc, char** argv) {
   app.add_option("--threads", threads, "worker threads")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   settings().threads = threads;
-  double stream = bench::stream_bytes_per_second(threads), fma = bench::fma_flops_per_second(threads);
+  double stream = bench::stream_bytes_per_second(threads),
+         fma = bench::fma_flops_per_second(threads);
   for (const Workload& workload : workloads())
     if (only.empty() || std::find(only.begin(), only.end(), workload.name) != only.end())
       run(workload, threads, stream, fma);
-  fmt::print("{{\"name\":\"ceilings\",\"threads\":{},\"stream_GBps\":{:.2f},\"stream_GBps_after\":{:.2f},"
-             "\"fma_GFLOPs\":{:.1f}}}\n",
-             threads, stream / 1e9, bench::stream_bytes_per_second(threads) / 1e9, fma / 1e9);
+  fmt::print(
+      "{{\"name\":\"ceilings\",\"threads\":{},\"stream_GBps\":{:.2f},\"stream_GBps_after\":{:.2f},"
+      "\"fma_GFLOPs\":{:.1f}}}\n",
+      threads, stream / 1e9, bench::stream_bytes_per_second(threads) / 1e9, fma / 1e9);
 }

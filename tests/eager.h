@@ -29,7 +29,8 @@ struct Eager {
 using Position = std::vector<int64_t>;
 
 /// Calls `visit` for every index of `shape`, row-major.
-inline void for_each(const std::vector<int64_t>& shape, const std::function<void(const Position&)>& visit) {
+inline void for_each(const std::vector<int64_t>& shape,
+                     const std::function<void(const Position&)>& visit) {
   int64_t count = 1;
   for (int64_t extent : shape) count *= extent;
   for (int64_t flat = 0; flat < count; ++flat) {
@@ -44,13 +45,15 @@ inline void for_each(const std::vector<int64_t>& shape, const std::function<void
 }
 
 /// A tensor of `shape` whose elements are `value(index)`.
-inline Eager build(std::vector<int64_t> shape, const std::function<double(const Position&)>& value) {
+inline Eager build(std::vector<int64_t> shape,
+                   const std::function<double(const Position&)>& value) {
   Eager result{std::move(shape), {}};
   for_each(result.shape, [&](const Position& index) { result.values.push_back(value(index)); });
   return result;
 }
 
-inline std::vector<int64_t> broadcast_shape(const std::vector<int64_t>& a, const std::vector<int64_t>& b) {
+inline std::vector<int64_t> broadcast_shape(const std::vector<int64_t>& a,
+                                            const std::vector<int64_t>& b) {
   std::vector<int64_t> result(std::max(a.size(), b.size()));
   for (size_t i = 0; i < result.size(); ++i) {
     int64_t x = i < a.size() ? a[a.size() - 1 - i] : 1, y = i < b.size() ? b[b.size() - 1 - i] : 1;
@@ -63,13 +66,15 @@ inline std::vector<int64_t> broadcast_shape(const std::vector<int64_t>& a, const
 inline double broadcast_at(const Eager& a, const Position& index) {
   Position mine(a.shape.size());
   size_t shift = index.size() - a.shape.size();
-  for (size_t axis = 0; axis < mine.size(); ++axis) mine[axis] = a.shape[axis] == 1 ? 0 : index[axis + shift];
+  for (size_t axis = 0; axis < mine.size(); ++axis)
+    mine[axis] = a.shape[axis] == 1 ? 0 : index[axis + shift];
   return a.at(mine);
 }
 
 inline Eager map(const Eager& a, const Eager& b, const std::function<double(double, double)>& f) {
-  return build(broadcast_shape(a.shape, b.shape),
-               [&](const Position& index) { return f(broadcast_at(a, index), broadcast_at(b, index)); });
+  return build(broadcast_shape(a.shape, b.shape), [&](const Position& index) {
+    return f(broadcast_at(a, index), broadcast_at(b, index));
+  });
 }
 
 inline Eager map(const Eager& a, const std::function<double(double)>& f) {
@@ -77,7 +82,8 @@ inline Eager map(const Eager& a, const std::function<double(double)>& f) {
 }
 
 /// Reduces over the axes in `mask`, which keep extent 1.
-inline Eager reduce(const Eager& a, uint32_t mask, double start, const std::function<double(double, double)>& f) {
+inline Eager reduce(const Eager& a, uint32_t mask, double start,
+                    const std::function<double(double, double)>& f) {
   std::vector<int64_t> shape = a.shape;
   for (int axis = 0; axis < a.rank(); ++axis)
     if (mask >> axis & 1) shape[axis] = 1;

@@ -1,7 +1,5 @@
-// How many launches a program costs: the fuser's promises, one a test. Values are checked against the
-// same program with fusing off.
-#include <gtest/gtest.h>
-
+// How many launches a program costs: the fuser's promises, one a test. Values are checked against
+// the same program with fusing off.
 #include <encore/autograd/backward.h>
 #include <encore/autograd/parameter.h>
 #include <encore/core/settings.h>
@@ -9,6 +7,7 @@
 #include <encore/lazy/composite.h>
 #include <encore/optim/adam.h>
 #include <encore/trace/statistics.h>
+#include <gtest/gtest.h>
 
 namespace encore {
 namespace {
@@ -41,7 +40,8 @@ void expect_launches(int64_t launches, Program program, float tolerance = 2e-5f)
   ASSERT_EQ(fused.values.size(), apart.values.size());
   for (size_t i = 0; i < fused.values.size(); ++i)
     for (size_t j = 0; j < fused.values[i].size(); ++j)
-      ASSERT_NEAR(fused.values[i][j], apart.values[i][j], tolerance * (1 + std::abs(apart.values[i][j])))
+      ASSERT_NEAR(fused.values[i][j], apart.values[i][j],
+                  tolerance * (1 + std::abs(apart.values[i][j])))
           << "result " << i << " element " << j;
 }
 
@@ -63,8 +63,8 @@ TEST(Fusion, SoftmaxIsOneLaunch) {
   expect_launches(1, [&] { return std::vector{log_softmax(x, -1)}; });
 }
 
-std::vector<Tensor> layer_norm_step(const Tensor& value, const Tensor& scale, const Tensor& shift, const Tensor& dy,
-                                    bool sync_between) {
+std::vector<Tensor> layer_norm_step(const Tensor& value, const Tensor& scale, const Tensor& shift,
+                                    const Tensor& dy, bool sync_between) {
   Parameter x(value), g(scale), b(shift);
   Tensor y = layer_norm(x, {value.shape()[1]}, g, b);
   if (sync_between) encore::sync();
@@ -106,10 +106,13 @@ TEST(Fusion, LinearBiasGeluIsOneContraction) {
 TEST(Fusion, TheBiasGradientIsTheContractionsColumnAccumulator) {
   // dy of the first layer is a product with the second weight; its epilogue masks, stores and sums.
   Tensor x = random({64, 48}), w = random({32, 80}), h = random({64, 80}), dy = random({64, 32});
-  expect_launches(1, [&] {
-    Tensor d = where(h > 0.0, matmul(dy, w), 0.0);
-    return std::vector{d, d.sum({0})};
-  }, 1e-4f);
+  expect_launches(
+      1,
+      [&] {
+        Tensor d = where(h > 0.0, matmul(dy, w), 0.0);
+        return std::vector{d, d.sum({0})};
+      },
+      1e-4f);
 }
 
 TEST(Fusion, AProloguesIntermediateIsNeverStored) {

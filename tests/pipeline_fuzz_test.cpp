@@ -1,20 +1,19 @@
-// Random programs of views, slice assignment, compound assignment, arithmetic, reductions, products and
-// indexing, through the whole pipeline, against eager.h. All values are small integers, so every result
-// is exact and one bit of difference is a bug. Each program runs with several data sets, so that
-// replays are compared as well.
+// Random programs of views, slice assignment, compound assignment, arithmetic, reductions, products
+// and indexing, through the whole pipeline, against eager.h. All values are small integers, so
+// every result is exact and one bit of difference is a bug. Each program runs with several data
+// sets, so that replays are compared as well.
 //
 // ENCORE_FUZZ_PROGRAMS and ENCORE_FUZZ_SEED change how many and which.
+#include <encore/core/settings.h>
+#include <encore/encore.h>
+#include <encore/tests/eager.h>
+#include <encore/trace/statistics.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <random>
-
-#include <encore/core/settings.h>
-#include <encore/encore.h>
-#include <encore/tests/eager.h>
-#include <encore/trace/statistics.h>
 
 namespace encore {
 namespace {
@@ -42,7 +41,8 @@ class RandomProgram {
     for (int i = 0; i < steps; ++i) {
       step();
       if (pick(12) == 0) {
-        if (auto difference = compare(live_[size_t(pick(int(live_.size())))]); !difference.empty()) return difference;
+        if (auto difference = compare(live_[size_t(pick(int(live_.size())))]); !difference.empty())
+          return difference;
       }
       if (pick(15) == 0) encore::sync();
       if (live_.size() > 3 && pick(3) == 0) live_.erase(live_.begin() + pick(int(live_.size())));
@@ -70,7 +70,8 @@ class RandomProgram {
   }
 
   void keep(Pair pair, std::string line) {
-    note(fmt::format("{} -> {} [{}] {}", line, live_.size(), fmt::join(pair.eager.shape, ", "), pair.eager.values));
+    note(fmt::format("{} -> {} [{}] {}", line, live_.size(), fmt::join(pair.eager.shape, ", "),
+                     pair.eager.values));
     live_.push_back(std::move(pair));
   }
 
@@ -85,17 +86,28 @@ class RandomProgram {
     switch (pick(13)) {
       case 0:
       case 1:
-      case 2: return binary();
-      case 3: return unary();
-      case 4: return permuted();
-      case 5: return reshaped();
-      case 6: return sliced();
-      case 7: return assigned();
-      case 8: return reduced();
-      case 9: return padded();
-      case 10: return concatenated();
-      case 11: return multiplied();
-      default: return indexed();
+      case 2:
+        return binary();
+      case 3:
+        return unary();
+      case 4:
+        return permuted();
+      case 5:
+        return reshaped();
+      case 6:
+        return sliced();
+      case 7:
+        return assigned();
+      case 8:
+        return reduced();
+      case 9:
+        return padded();
+      case 10:
+        return concatenated();
+      case 11:
+        return multiplied();
+      default:
+        return indexed();
     }
   }
 
@@ -109,16 +121,30 @@ class RandomProgram {
 
   void binary() {
     Pair a = any(), b = any();
-    if (!broadcast_together(a.eager, b.eager)) b = {a.tensor * 2.0, map(a.eager, [](double x) { return 2 * x; })};
+    if (!broadcast_together(a.eager, b.eager))
+      b = {a.tensor * 2.0, map(a.eager, [](double x) { return 2 * x; })};
     switch (pick(7)) {
-      case 0: return keep(clamped({a.tensor + b.tensor, map(a.eager, b.eager, std::plus<>())}), "add");
-      case 1: return keep(clamped({a.tensor - b.tensor, map(a.eager, b.eager, std::minus<>())}), "sub");
-      case 2: return keep(clamped({a.tensor * b.tensor, map(a.eager, b.eager, std::multiplies<>())}), "mul");
-      case 3: return keep({maximum(a.tensor, b.tensor), map(a.eager, b.eager, [](double x, double y) { return std::max(x, y); })}, "max");
-      case 4: return keep({where(a.tensor < b.tensor, a.tensor, b.tensor), map(a.eager, b.eager, [](double x, double y) { return x < y ? x : y; })}, "where");
+      case 0:
+        return keep(clamped({a.tensor + b.tensor, map(a.eager, b.eager, std::plus<>())}), "add");
+      case 1:
+        return keep(clamped({a.tensor - b.tensor, map(a.eager, b.eager, std::minus<>())}), "sub");
+      case 2:
+        return keep(clamped({a.tensor * b.tensor, map(a.eager, b.eager, std::multiplies<>())}),
+                    "mul");
+      case 3:
+        return keep({maximum(a.tensor, b.tensor),
+                     map(a.eager, b.eager, [](double x, double y) { return std::max(x, y); })},
+                    "max");
+      case 4:
+        return keep({where(a.tensor < b.tensor, a.tensor, b.tensor),
+                     map(a.eager, b.eager, [](double x, double y) { return x < y ? x : y; })},
+                    "where");
       case 5: {
         double scale = number();
-        return keep(clamped({a.tensor * scale + b.tensor, map(a.eager, b.eager, [&](double x, double y) { return x * scale + y; })}), "axpy");
+        return keep(
+            clamped({a.tensor * scale + b.tensor,
+                     map(a.eager, b.eager, [&](double x, double y) { return x * scale + y; })}),
+            "axpy");
       }
       default: {
         // A compound assignment must not be seen through the other handle.
@@ -136,10 +162,16 @@ class RandomProgram {
   void unary() {
     Pair a = any();
     switch (pick(4)) {
-      case 0: return keep({-a.tensor, map(a.eager, [](double x) { return -x; })}, "neg");
-      case 1: return keep({abs(a.tensor), map(a.eager, [](double x) { return std::abs(x); })}, "abs");
-      case 2: return keep({floor(a.tensor * 0.5), map(a.eager, [](double x) { return std::floor(x * 0.5); })}, "half");
-      default: return keep({a.tensor.to(i32).to(f32), a.eager}, "through i32");
+      case 0:
+        return keep({-a.tensor, map(a.eager, [](double x) { return -x; })}, "neg");
+      case 1:
+        return keep({abs(a.tensor), map(a.eager, [](double x) { return std::abs(x); })}, "abs");
+      case 2:
+        return keep(
+            {floor(a.tensor * 0.5), map(a.eager, [](double x) { return std::floor(x * 0.5); })},
+            "half");
+      default:
+        return keep({a.tensor.to(i32).to(f32), a.eager}, "through i32");
     }
   }
 
@@ -171,7 +203,8 @@ class RandomProgram {
       rest /= shape.back();
     }
     if (rest != 1 || shape.empty()) shape.push_back(rest);
-    keep({a.tensor.reshape(Shape(std::span<const int64_t>(shape))), Eager{shape, a.eager.values}}, "reshape");
+    keep({a.tensor.reshape(Shape(std::span<const int64_t>(shape))), Eager{shape, a.eager.values}},
+         "reshape");
   }
 
   struct Part {
@@ -183,7 +216,8 @@ class RandomProgram {
   Part random_part(const Eager& whole) {
     Part part;
     for (int64_t extent : whole.shape) {
-      int64_t start = pick(int(extent)), step = 1 + pick(2), count = 1 + pick(int((extent - 1 - start) / step) + 1);
+      int64_t start = pick(int(extent)), step = 1 + pick(2),
+              count = 1 + pick(int((extent - 1 - start) / step) + 1);
       bool drop = pick(4) == 0;
       if (!drop && pick(4) == 0) {  // backwards
         int64_t last = start + (count - 1) * step;
@@ -208,14 +242,16 @@ class RandomProgram {
     Position result;
     size_t next = 0;
     for (size_t axis = 0; axis < part.starts.size(); ++axis)
-      result.push_back(part.dropped[axis] ? part.starts[axis] : part.starts[axis] + part.steps[axis] * index[next++]);
+      result.push_back(part.dropped[axis] ? part.starts[axis]
+                                          : part.starts[axis] + part.steps[axis] * index[next++]);
     return result;
   }
 
   void sliced() {
     Pair a = any();
     Part part = random_part(a.eager);
-    Eager eager = build(part.shape, [&](const Position& index) { return a.eager.at(whole_index(part, index)); });
+    Eager eager = build(
+        part.shape, [&](const Position& index) { return a.eager.at(whole_index(part, index)); });
     const Tensor& whole = a.tensor;
     keep({whole[part.entries], std::move(eager)}, "slice");
   }
@@ -227,8 +263,10 @@ class RandomProgram {
     Tensor changed = a.tensor;
     Eager eager = a.eager;
     bool add = pick(2);
-    if (add) changed[part.entries] += value;
-    else changed[part.entries] = value;
+    if (add)
+      changed[part.entries] += value;
+    else
+      changed[part.entries] = value;
     testing::for_each(part.shape, [&](const Position& index) {
       double& element = eager.at(whole_index(part, index));
       element = add ? element + value : value;
@@ -245,11 +283,19 @@ class RandomProgram {
       if (pick(2)) mask |= 1u << axis, axes.push_back(axis);
     if (axes.empty()) return;
     switch (pick(3)) {
-      case 0: return keep(clamped({a.tensor.sum(axes, true), reduce(a.eager, mask, 0, std::plus<>())}), "sum");
-      case 1: return keep({a.tensor.max(axes, true), reduce(a.eager, mask, -1e9, [](double x, double y) { return std::max(x, y); })}, "reduce max");
+      case 0:
+        return keep(clamped({a.tensor.sum(axes, true), reduce(a.eager, mask, 0, std::plus<>())}),
+                    "sum");
+      case 1:
+        return keep(
+            {a.tensor.max(axes, true),
+             reduce(a.eager, mask, -1e9, [](double x, double y) { return std::max(x, y); })},
+            "reduce max");
       default: {
         Eager most = reduce(a.eager, mask, -1e9, [](double x, double y) { return std::max(x, y); });
-        return keep(clamped({a.tensor - a.tensor.max(axes, true), map(a.eager, most, std::minus<>())}), "minus max");
+        return keep(
+            clamped({a.tensor - a.tensor.max(axes, true), map(a.eager, most, std::minus<>())}),
+            "minus max");
       }
     }
   }
@@ -318,7 +364,8 @@ class RandomProgram {
     int64_t extent = a.eager.shape[axis];
     int count = 1 + pick(5);
     std::vector<int64_t> rows;
-    for (int i = 0; i < count; ++i) rows.push_back(int64_t(data_() % uint64_t(2 * extent)) - extent);
+    for (int i = 0; i < count; ++i)
+      rows.push_back(int64_t(data_() % uint64_t(2 * extent)) - extent);
     auto wrapped = [&](int64_t i) { return rows[i] < 0 ? rows[i] + extent : rows[i]; };
     Tensor index = from_vector(rows);
     std::vector<int64_t> shape = a.eager.shape;
@@ -342,10 +389,12 @@ class RandomProgram {
   std::string compare(const Pair& pair) {
     std::vector<double> got = pair.tensor.to_vector<double>();
     std::vector<int64_t> shape(pair.tensor.shape().begin(), pair.tensor.shape().end());
-    if (shape != pair.eager.shape) return fmt::format("shape [{}]\n{}", fmt::join(shape, ", "), log_);
+    if (shape != pair.eager.shape)
+      return fmt::format("shape [{}]\n{}", fmt::join(shape, ", "), log_);
     for (size_t i = 0; i < got.size(); ++i)
       if (got[i] != pair.eager.values[i])
-        return fmt::format("element {} is {} and should be {}\ngot  {}\nwant {}\n{}", i, got[i], pair.eager.values[i], got, pair.eager.values, log_);
+        return fmt::format("element {} is {} and should be {}\ngot  {}\nwant {}\n{}", i, got[i],
+                           pair.eager.values[i], got, pair.eager.values, log_);
     return {};
   }
 
@@ -379,9 +428,11 @@ TEST(PipelineFuzz, RandomProgramsEqualTheEagerOracle) {
       break;
     }
   trace::Statistics counts = trace::statistics();
-  std::printf("%lld programs from seed %llu: %lld mismatches; trace hits %lld, misses %lld, kernels %lld\n",
-              (long long)programs, (unsigned long long)seed, (long long)failures, (long long)counts.trace_hits,
-              (long long)counts.trace_misses, (long long)counts.kernels_compiled);
+  std::printf(
+      "%lld programs from seed %llu: %lld mismatches; trace hits %lld, misses %lld, kernels %lld\n",
+      (long long)programs, (unsigned long long)seed, (long long)failures,
+      (long long)counts.trace_hits, (long long)counts.trace_misses,
+      (long long)counts.kernels_compiled);
 }
 
 }  // namespace

@@ -1,8 +1,7 @@
+#include <encore/core/settings.h>
 #include <encore/trace/capture.h>
 
 #include <algorithm>
-
-#include <encore/core/settings.h>
 
 namespace encore::trace {
 namespace {
@@ -70,8 +69,8 @@ void choose_outputs(SyncKind kind, const std::vector<Node*>& nodes, std::vector<
   }
 }
 
-/// A leaf may be overwritten iff only nodes that let go of it with this trace refer to it. A node keeps
-/// its inputs when a gradient may need them, or when it lives on without having been stored.
+/// A leaf may be overwritten iff only nodes that let go of it with this trace refer to it. A node
+/// keeps its inputs when a gradient may need them, or when it lives on without having been stored.
 void choose_donations(Capture& into, const std::vector<uint8_t>& stored) {
   for (Node* leaf : into.leaves) leaf->trace_users = 0;
   std::vector<uint8_t> lives_on(into.nodes.size());
@@ -80,8 +79,10 @@ void choose_donations(Capture& into, const std::vector<uint8_t>& stored) {
     bool held = node->handles() || node->users() > node->trace_users + 1;  // one is the capture
     bool keeps_inputs = node->needs_gradient || (!stored[i] && (held || lives_on[i]));
     for (Node* input : node->input_span()) {
-      if (input->materialized()) input->trace_users += !keeps_inputs;
-      else if (!input->is_source() && keeps_inputs) lives_on[input->trace_order] = 1;
+      if (input->materialized())
+        input->trace_users += !keeps_inputs;
+      else if (!input->is_source() && keeps_inputs)
+        lives_on[input->trace_order] = 1;
     }
   }
   for (size_t i = 0; i < into.leaves.size(); ++i) {
@@ -220,8 +221,12 @@ Graph build_graph(const Capture& capture) {
     if (graph.nodes.size() <= node->trace_position) graph.nodes.resize(node->trace_position + 1);
     GraphNode& to = graph.nodes[node->trace_position];
     bool leaf = node->materialized();
-    to = {.op = leaf ? OpId::leaf : node->op, .dtype = node->dtype, .shape = node->shape,
-          .bits = node->bits, .location = node->location, .scope = node->scope};
+    to = {.op = leaf ? OpId::leaf : node->op,
+          .dtype = node->dtype,
+          .shape = node->shape,
+          .bits = node->bits,
+          .location = node->location,
+          .scope = node->scope};
     if (leaf) return;
     to.attributes = node->attributes;
     for (const Node* input : node->input_span()) to.inputs.push_back(input->trace_position);

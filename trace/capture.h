@@ -1,23 +1,24 @@
 // From live nodes to a canonical trace: what a sync has to compute, numbered in record order.
 //
-// The words of a capture are its key: ops, attributes, relative ids, dtypes, shapes, device, outputs,
-// donation, numeric flags. Addresses, values of scalars, ids and locations are not in it.
-// A capture is filled and read under the runtime's lock; it holds one user of every node in `nodes`.
+// The words of a capture are its key: ops, attributes, relative ids, dtypes, shapes, device,
+// outputs, donation, numeric flags. Addresses, values of scalars, ids and locations are not in it.
+// A capture is filled and read under the runtime's lock; it holds one user of every node in
+// `nodes`.
 #pragma once
-#include <vector>
-
 #include <encore/core/hash.h>
 #include <encore/lazy/evaluator.h>
 #include <encore/trace/graph.h>
 
+#include <vector>
+
 namespace encore::trace {
 
 struct Capture {
-  std::vector<Node*> nodes;         // to compute, in record order
-  std::vector<Node*> leaves;        // by leaf slot
-  std::vector<Node*> scalars;       // by scalar slot
-  std::vector<Node*> outputs;       // to store, in record order
-  std::vector<uint8_t> donated;     // by leaf slot
+  std::vector<Node*> nodes;      // to compute, in record order
+  std::vector<Node*> leaves;     // by leaf slot
+  std::vector<Node*> scalars;    // by scalar slot
+  std::vector<Node*> outputs;    // to store, in record order
+  std::vector<uint8_t> donated;  // by leaf slot
   std::vector<uint64_t> words;
   Hash128 key;
 

@@ -43,9 +43,7 @@ struct Cost {
   int64_t load_bytes = 0;
 };
 
-bool is_view(OpId op) {
-  return family_of(op) == OpFamily::movement;
-}
+bool is_view(OpId op) { return family_of(op) == OpFamily::movement; }
 
 }  // namespace
 
@@ -70,7 +68,8 @@ std::vector<bool> choose_inlined(const Graph& graph, bool fusing) {
       from_given &= given || (part.inlined && part.instructions != ~0u);
       cost.chain = std::max(cost.chain, part.inlined ? part.chain + 1 : 1);
       cost.instructions += given || !from_given ? 0 : part.instructions;
-      cost.load_bytes += graph.nodes[input].op == OpId::leaf ? graph.nodes[input].bytes() : part.load_bytes;
+      cost.load_bytes +=
+          graph.nodes[input].op == OpId::leaf ? graph.nodes[input].bytes() : part.load_bytes;
     }
     if (!from_given) cost.instructions = ~0u;  // only movements above make it inlined
     if (node.inputs.empty() || wanted[id] || cost.chain > longest_chain) {

@@ -21,7 +21,9 @@ bool ClusterOrder::test(uint32_t cluster, uint32_t earlier) const {
   return earlier / 64 < before.size() && (before[earlier / 64] >> earlier % 64 & 1);
 }
 
-bool ClusterOrder::reaches(uint32_t earlier, uint32_t later) const { return test(find(later), find(earlier)); }
+bool ClusterOrder::reaches(uint32_t earlier, uint32_t later) const {
+  return test(find(later), find(earlier));
+}
 
 void ClusterOrder::close(uint32_t cluster, uint32_t earlier) {
   auto& mine = entries_[cluster].before;
@@ -49,7 +51,9 @@ void ClusterOrder::add_dependencies(uint32_t cluster, const std::vector<uint32_t
     if (entries_[later].forward == later && test(later, cluster)) close(later, cluster);
 }
 
-bool ClusterOrder::can_merge(uint32_t a, uint32_t b) const { return !reaches(a, b) && !reaches(b, a); }
+bool ClusterOrder::can_merge(uint32_t a, uint32_t b) const {
+  return !reaches(a, b) && !reaches(b, a);
+}
 
 void ClusterOrder::merge(uint32_t a, uint32_t b) {
   a = find(a);
@@ -58,7 +62,8 @@ void ClusterOrder::merge(uint32_t a, uint32_t b) {
   for (uint32_t need : entries_[b].needs) entries_[a].needs.push_back(need);
   close(a, b);
   auto clear = [&](uint32_t number) {
-    if (number / 64 < entries_[a].before.size()) entries_[a].before[number / 64] &= ~(uint64_t(1) << number % 64);
+    if (number / 64 < entries_[a].before.size())
+      entries_[a].before[number / 64] &= ~(uint64_t(1) << number % 64);
   };
   clear(a);
   clear(b);

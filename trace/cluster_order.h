@@ -14,7 +14,8 @@ class ClusterOrder {
   uint32_t find(uint32_t cluster) const;
   /// Whether `later` needs `earlier`, directly or through others.
   bool reaches(uint32_t earlier, uint32_t later) const;
-  /// `cluster` reads from all of `needs` (itself aside); those kernels must be over before it starts.
+  /// `cluster` reads from all of `needs` (itself aside); those kernels must be over before it
+  /// starts.
   void add_dependencies(uint32_t cluster, const std::vector<uint32_t>& needs);
   /// Whether neither needs the other, directly or through others.
   bool can_merge(uint32_t a, uint32_t b) const;
@@ -26,8 +27,8 @@ class ClusterOrder {
  private:
   struct Entry {
     uint32_t forward;
-    std::vector<uint32_t> needs;     // direct
-    std::vector<uint64_t> before;         // transitive, by number as of `find`
+    std::vector<uint32_t> needs;   // direct
+    std::vector<uint64_t> before;  // transitive, by number as of `find`
   };
   bool test(uint32_t cluster, uint32_t earlier) const;
   void close(uint32_t cluster, uint32_t earlier);

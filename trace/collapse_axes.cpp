@@ -18,15 +18,17 @@ bool is_single_sweep(const Kernel& kernel) {
 }
 
 bool is_position_used(const Kernel& kernel, uint32_t axis) {
-  return std::any_of(kernel.instructions.begin(), kernel.instructions.end(), [&](const jit::Instruction& i) {
-    return i.op == Opcode::index && (i.aux == axis || i.aux == axis + 1);
-  });
+  return std::any_of(kernel.instructions.begin(), kernel.instructions.end(),
+                     [&](const jit::Instruction& i) {
+                       return i.op == Opcode::index && (i.aux == axis || i.aux == axis + 1);
+                     });
 }
 
 bool walk_as_one(const Kernel& kernel, uint32_t axis) {
   int64_t extent = kernel.size(kernel.axes[axis + 1].extent);
   for (const jit::Access& access : kernel.accesses)
-    if (kernel.size(access.strides[axis]) != kernel.size(access.strides[axis + 1]) * extent) return false;
+    if (kernel.size(access.strides[axis]) != kernel.size(access.strides[axis + 1]) * extent)
+      return false;
   return true;
 }
 
@@ -34,13 +36,15 @@ bool may_merge(const Kernel& kernel, uint32_t axis, bool strict) {
   Role role = kernel.axes[axis].role, next = kernel.axes[axis + 1].role;
   if (role == Role::contracted || next == Role::contracted) return false;
   if (kernel.contraction) return false;
-  if (role != next && !(role == Role::outer && next == Role::inner && is_single_sweep(kernel))) return false;
+  if (role != next && !(role == Role::outer && next == Role::inner && is_single_sweep(kernel)))
+    return false;
   if (strict && role == Role::inner && !kernel.accumulators.empty()) return false;
   return !is_position_used(kernel, axis) && walk_as_one(kernel, axis);
 }
 
 void merge(Kernel& kernel, uint32_t axis) {
-  int64_t extent = kernel.size(kernel.axes[axis].extent) * kernel.size(kernel.axes[axis + 1].extent);
+  int64_t extent =
+      kernel.size(kernel.axes[axis].extent) * kernel.size(kernel.axes[axis + 1].extent);
   kernel.sizes.push_back({extent, true});
   kernel.axes[axis + 1].extent = jit::SizeId(kernel.sizes.size()) - 1;
   kernel.axes.erase(kernel.axes.begin() + axis);

@@ -8,14 +8,16 @@ using jit::none;
 
 class Compactor {
  public:
-  explicit Compactor(Kernel& kernel) : kernel_(kernel), renamed_(kernel.sizes.size(), none), seen_(kernel.accesses.size()) {}
+  explicit Compactor(Kernel& kernel)
+      : kernel_(kernel), renamed_(kernel.sizes.size(), none), seen_(kernel.accesses.size()) {}
 
   void run() {
     for (jit::Axis& axis : kernel_.axes) rename(axis.extent);
     rename(kernel_.rows_per_chunk);
     for (jit::Instruction& instruction : kernel_.instructions) {
       if (instruction.op == Opcode::size) rename(instruction.aux);
-      if (instruction.op == Opcode::load || instruction.op == Opcode::store || instruction.op == Opcode::store_add)
+      if (instruction.op == Opcode::load || instruction.op == Opcode::store ||
+          instruction.op == Opcode::store_add)
         visit(instruction.aux);
     }
     for (const jit::Accumulator& accumulator : kernel_.accumulators)
@@ -54,7 +56,8 @@ class Compactor {
     }
     kernel_.accesses = std::move(used);
     for (jit::Instruction& instruction : kernel_.instructions)
-      if (instruction.op == Opcode::load || instruction.op == Opcode::store || instruction.op == Opcode::store_add)
+      if (instruction.op == Opcode::load || instruction.op == Opcode::store ||
+          instruction.op == Opcode::store_add)
         instruction.aux = places[instruction.aux];
     for (jit::Accumulator& accumulator : kernel_.accumulators)
       if (accumulator.access != none) accumulator.access = places[accumulator.access];

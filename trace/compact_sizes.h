@@ -1,5 +1,5 @@
-// Renumbers a kernel's sizes in the order of their first use and drops the unused ones, so that kernels
-// of equal text take equal arrays of sizes at launch.
+// Renumbers a kernel's sizes in the order of their first use and drops the unused ones, so that
+// kernels of equal text take equal arrays of sizes at launch.
 #pragma once
 #include <encore/jit/kernel.h>
 

@@ -1,16 +1,14 @@
+#include <encore/core/events.h>
+#include <encore/core/settings.h>
+#include <encore/trace/choose_inlined.h>
+#include <encore/trace/cluster_order.h>
 #include <encore/trace/fuse.h>
-
+#include <encore/trace/paths.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <optional>
-
-#include <encore/core/events.h>
-#include <encore/core/settings.h>
-#include <encore/trace/choose_inlined.h>
-#include <encore/trace/cluster_order.h>
-#include <encore/trace/paths.h>
 
 namespace encore::trace {
 namespace {
@@ -37,9 +35,14 @@ struct Reader {
 class Fuser {
  public:
   Fuser(const Graph& graph, const jit::Limits& limits)
-      : graph_(graph), limits_(limits), fusing_(settings().fuse), inlined_(choose_inlined(graph, fusing_)),
-        cluster_of_(graph.nodes.size(), no_cluster), axes_of_(graph.nodes.size()),
-        column_result_(graph.nodes.size()), leaf_readers_(graph.nodes.size()) {
+      : graph_(graph),
+        limits_(limits),
+        fusing_(settings().fuse),
+        inlined_(choose_inlined(graph, fusing_)),
+        cluster_of_(graph.nodes.size(), no_cluster),
+        axes_of_(graph.nodes.size()),
+        column_result_(graph.nodes.size()),
+        leaf_readers_(graph.nodes.size()) {
     for (NodeId id = 0; id < graph.nodes.size(); ++id) {
       const GraphNode& node = graph.nodes[id];
       if (node.inputs.empty()) inlined_[id] = false;
@@ -67,7 +70,8 @@ class Fuser {
     std::vector<uint32_t> barred;  // those whose kernel must be over
     std::vector<uint32_t> candidates;
     const GraphNode& node = graph_.nodes[id];
-    bool alone = node.op == OpId::matmul || node.op == OpId::index_add || node.op == OpId::scatter_add;
+    bool alone =
+        node.op == OpId::matmul || node.op == OpId::index_add || node.op == OpId::scatter_add;
     for (const Path& path : paths) {
       if (is_member(path.source)) {
         uint32_t c = cluster_of(path.source);
@@ -87,12 +91,14 @@ class Fuser {
     bool placed = false;
     for (uint32_t candidate : candidates) {
       uint32_t c = order_.find(candidate);
-      if (!placed) placed = join(id, c, paths, needs, barred);
-      else if (order_.find(cluster_of_[id]) != c) merge(id, c, paths);
+      if (!placed)
+        placed = join(id, c, paths, needs, barred);
+      else if (order_.find(cluster_of_[id]) != c)
+        merge(id, c, paths);
     }
     if (!placed) start(id, needs);
-    // Whatever it could not join now stays a kernel of its own for it: a later merge through another
-    // node would not have checked this edge.
+    // Whatever it could not join now stays a kernel of its own for it: a later merge through
+    // another node would not have checked this edge.
     order_.add_dependencies(cluster_of(id), needs);
     note_loads(id, paths);
   }
@@ -167,7 +173,8 @@ class Fuser {
     if (graph_.nodes[id].family() != OpFamily::reduction) return Kind::none;
     uint32_t mask = reduced_axes(id, axes);
     if (mask == 0) return Kind::none;
-    bool indexes = graph_.nodes[id].op == OpId::reduce_argmax || graph_.nodes[id].op == OpId::reduce_argmin;
+    bool indexes =
+        graph_.nodes[id].op == OpId::reduce_argmax || graph_.nodes[id].op == OpId::reduce_argmin;
     bool fresh = cluster.inner == 0;
     uint32_t last = 1u << (cluster.extents.size() - 1);
     bool row = fresh ? (mask & last) != 0 || indexes : mask == cluster.inner;
@@ -199,32 +206,37 @@ class Fuser {
     if (kind == Kind::column) cluster.rows = mask, column_result_[id] = true;
   }
 
-  bool join(NodeId id, uint32_t c, const std::vector<Path>& paths, const std::vector<uint32_t>& needs,
-            const std::vector<uint32_t>& barred) {
+  bool join(NodeId id, uint32_t c, const std::vector<Path>& paths,
+            const std::vector<uint32_t>& needs, const std::vector<uint32_t>& barred) {
     Draft& draft = drafts_[c];
     if (draft.cluster.scatters) return false;
     for (uint32_t other : barred)
-      if (order_.find(other) == c || order_.reaches(c, other)) return refuse(id, "its input needs that kernel to be over");
+      if (order_.find(other) == c || order_.reaches(c, other))
+        return refuse(id, "its input needs that kernel to be over");
     for (uint32_t other : needs)
-      if (order_.find(other) != c && order_.reaches(c, other)) return refuse(id, "it would make a cycle");
+      if (order_.find(other) != c && order_.reaches(c, other))
+        return refuse(id, "it would make a cycle");
     if (draft.instructions + instruction_count(graph_.nodes[id]) > instruction_budget)
       return refuse(id, "the kernel would have too many instructions");
-    if (draft.loads.size() + paths.size() + draft.cluster.members.size() / 4 + 8 > limits_.arguments)
+    if (draft.loads.size() + paths.size() + draft.cluster.members.size() / 4 + 8 >
+        limits_.arguments)
       return refuse(id, "the kernel would have too many arguments");
     Cluster trial = draft.cluster;
     auto axes = align(id, c, paths, trial);
     if (!axes) return refuse(id, "its index space differs");
     if (repeats(trial, *axes)) return refuse(id, "the kernel would repeat it");
-    if (reduction_kind(id, trial, *axes) == Kind::refused) return refuse(id, "it reduces over other axes");
-    if (trial.extents.size() != draft.cluster.extents.size() && !may_extend(draft.cluster)) return refuse(id, "its index space is larger");
+    if (reduction_kind(id, trial, *axes) == Kind::refused)
+      return refuse(id, "it reduces over other axes");
+    if (trial.extents.size() != draft.cluster.extents.size() && !may_extend(draft.cluster))
+      return refuse(id, "its index space is larger");
     draft.cluster.extents = trial.extents;
     adopt(id, c, *axes);
     settle_reduction(id, c);
     return true;
   }
 
-  /// Whether a node that lies on these axes would be computed again and again along others: fine for
-  /// row values (nothing on the inner or last axes), wasteful for anything else.
+  /// Whether a node that lies on these axes would be computed again and again along others: fine
+  /// for row values (nothing on the inner or last axes), wasteful for anything else.
   static bool repeats(const Cluster& cluster, const AxisMap& axes) {
     uint32_t mine = 0;
     for (int8_t axis : axes) mine |= bit(axis);
@@ -235,11 +247,13 @@ class Fuser {
 
   /// New (inner) axes may appear only while everything so far becomes a row value.
   static bool may_extend(const Cluster& cluster) {
-    return cluster.inner == 0 && cluster.rows == 0 && cluster.contraction == ~0u && !cluster.extents.empty();
+    return cluster.inner == 0 && cluster.rows == 0 && cluster.contraction == ~0u &&
+           !cluster.extents.empty();
   }
 
   /// Axes for the dims of `id`'s domain in cluster `c`; may append axes to `cluster`.
-  std::optional<AxisMap> align(NodeId id, uint32_t c, const std::vector<Path>& paths, Cluster& cluster) {
+  std::optional<AxisMap> align(NodeId id, uint32_t c, const std::vector<Path>& paths,
+                               Cluster& cluster) {
     const Shape& domain = domain_of(graph_, id);
     AxisMap axes;
     axes.fill(-1);
@@ -260,7 +274,8 @@ class Fuser {
     return fill_free_dims(domain, axes, taken, cluster);
   }
 
-  std::optional<AxisMap> fill_free_dims(const Shape& domain, AxisMap axes, uint32_t taken, Cluster& cluster) {
+  std::optional<AxisMap> fill_free_dims(const Shape& domain, AxisMap axes, uint32_t taken,
+                                        Cluster& cluster) {
     for (int dim = 0; dim < domain.rank(); ++dim) {
       if (domain[dim] == 1 || axes[dim] >= 0) continue;
       int axis = 0, count = int(cluster.extents.size());
@@ -281,12 +296,14 @@ class Fuser {
   const AxisMap* axes_in(const Path& path, uint32_t c) {
     if (!path.aligned) return nullptr;
     if (is_member(path.source))
-      return cluster_of(path.source) == c && !column_result_[path.source] ? &axes_of_[path.source] : nullptr;
+      return cluster_of(path.source) == c && !column_result_[path.source] ? &axes_of_[path.source]
+                                                                          : nullptr;
     const Reader* reader = shared_reader(path);
     return reader && order_.find(reader->cluster) == c ? &reader->axes : nullptr;
   }
 
-  /// Node `id`, a member already, also reads cluster `c`: make the two one kernel where that is legal.
+  /// Node `id`, a member already, also reads cluster `c`: make the two one kernel where that is
+  /// legal.
   void merge(NodeId id, uint32_t c, const std::vector<Path>& paths) {
     uint32_t mine = cluster_of(id);
     Draft &into = drafts_[mine], &from = drafts_[c];
@@ -294,7 +311,10 @@ class Fuser {
     if (from.cluster.contraction != ~0u && into.cluster.contraction != ~0u) return;
     if (!order_.can_merge(mine, c)) return;
     if (into.instructions + from.instructions > instruction_budget) return;
-    if (into.loads.size() + from.loads.size() + (into.cluster.members.size() + from.cluster.members.size()) / 4 + 8 > limits_.arguments) return;
+    if (into.loads.size() + from.loads.size() +
+            (into.cluster.members.size() + from.cluster.members.size()) / 4 + 8 >
+        limits_.arguments)
+      return;
     auto axis_of = translate(id, c, paths, from.cluster, into.cluster);
     if (!axis_of) return;
     auto moved = [&](uint32_t mask) {
@@ -303,7 +323,9 @@ class Fuser {
         if (mask >> axis & 1) result |= bit((*axis_of)[axis]);
       return result;
     };
-    if (!compatible(into.cluster, from.cluster, moved(from.cluster.inner), moved(from.cluster.rows))) return;
+    if (!compatible(into.cluster, from.cluster, moved(from.cluster.inner),
+                    moved(from.cluster.rows)))
+      return;
     into.cluster.inner |= moved(from.cluster.inner);
     into.cluster.rows |= moved(from.cluster.rows);
     if (from.cluster.contraction != ~0u) into.cluster.contraction = from.cluster.contraction;
@@ -319,12 +341,13 @@ class Fuser {
     if (!contracts) return true;
     size_t count = into.extents.size();
     // The contraction's own axes must be the last two, in order: only the identity is accepted.
-    return all_inner == 0 && from.extents == into.extents && (all_rows == 0 || all_rows == 1u << (count - 2));
+    return all_inner == 0 && from.extents == into.extents &&
+           (all_rows == 0 || all_rows == 1u << (count - 2));
   }
 
   /// Cluster `from`'s axes as axes of `into`, as node `id` relates them; all must be found.
-  std::optional<AxisMap> translate(NodeId id, uint32_t c, const std::vector<Path>& paths, const Cluster& from,
-                                   const Cluster& into) {
+  std::optional<AxisMap> translate(NodeId id, uint32_t c, const std::vector<Path>& paths,
+                                   const Cluster& from, const Cluster& into) {
     AxisMap axis_of;
     axis_of.fill(-1);
     uint32_t taken = 0;
@@ -344,7 +367,8 @@ class Fuser {
       if (axis_of[axis] >= 0) continue;
       // An axis the connection does not show: take the free one of the same extent.
       for (size_t mine = 0; mine < into.extents.size() && axis_of[axis] < 0; ++mine)
-        if (!(taken & bit(int(mine))) && into.extents[mine] == from.extents[axis]) axis_of[axis] = int8_t(mine), taken |= bit(int(mine));
+        if (!(taken & bit(int(mine))) && into.extents[mine] == from.extents[axis])
+          axis_of[axis] = int8_t(mine), taken |= bit(int(mine));
       if (axis_of[axis] < 0) return {};
     }
     bool contracts = from.contraction != ~0u || into.contraction != ~0u;
@@ -372,14 +396,16 @@ class Fuser {
     std::sort(into.cluster.members.begin(), into.cluster.members.end());
     into.instructions += from.instructions;
     for (NodeId load : from.loads)
-      if (std::find(into.loads.begin(), into.loads.end(), load) == into.loads.end()) into.loads.push_back(load);
+      if (std::find(into.loads.begin(), into.loads.end(), load) == into.loads.end())
+        into.loads.push_back(load);
     from = {};
     order_.merge(mine, c);
   }
 
   bool refuse(NodeId id, const char* reason) {
     if (events::wanted(EventKind::fusion_refusal))
-      events::report({EventKind::fusion_refusal, reason, name_of(graph_.nodes[id].op), id, graph_.nodes[id].location});
+      events::report({EventKind::fusion_refusal, reason, name_of(graph_.nodes[id].op), id,
+                      graph_.nodes[id].location});
     return false;
   }
 
@@ -424,7 +450,8 @@ std::string to_text(const Graph& graph, const Fusion& fusion) {
                         cluster.inner ? fmt::format(" inner {:#b}", cluster.inner) : "",
                         cluster.rows ? fmt::format(" rows {:#b}", cluster.rows) : "",
                         cluster.contraction != ~0u ? " contraction" : "");
-    for (NodeId id : cluster.members) text += fmt::format(" %{} {}", id, name_of(graph.nodes[id].op));
+    for (NodeId id : cluster.members)
+      text += fmt::format(" %{} {}", id, name_of(graph.nodes[id].op));
     text += '\n';
   }
   return text;

@@ -1,5 +1,4 @@
 #include <encore/trace/graph.h>
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -29,7 +28,8 @@ std::string to_text(const Graph& graph) {
   auto out = std::back_inserter(text);
   for (NodeId id = 0; id < graph.nodes.size(); ++id) {
     const GraphNode& node = graph.nodes[id];
-    fmt::format_to(out, "%{} = {}{} {}", id, name_of(node.dtype), node.shape.text(), name_of(node.op));
+    fmt::format_to(out, "%{} = {}{} {}", id, name_of(node.dtype), node.shape.text(),
+                   name_of(node.op));
     if (node.op == OpId::leaf)
       fmt::format_to(out, " {}{}", node.slot, graph.donated[node.slot] ? " donated" : "");
     if (node.op == OpId::scalar) fmt::format_to(out, " {}", node.slot);
@@ -38,8 +38,8 @@ std::string to_text(const Graph& graph) {
     if (!node.attributes.empty()) fmt::format_to(out, " ({})", fmt::join(node.attributes, ", "));
     if (node.location.line) {
       const char* slash = std::strrchr(node.location.file, '/');
-      fmt::format_to(out, "   # {}:{}{}{}", slash ? slash + 1 : node.location.file, node.location.line,
-                     node.scope ? " " : "", node.scope ? node.scope : "");
+      fmt::format_to(out, "   # {}:{}{}{}", slash ? slash + 1 : node.location.file,
+                     node.location.line, node.scope ? " " : "", node.scope ? node.scope : "");
     }
     text += '\n';
   }

@@ -1,13 +1,13 @@
 // A captured trace as the compiler's passes see it: nodes by number, inputs before users.
 #pragma once
+#include <encore/core/location.h>
+#include <encore/lazy/buffer.h>
+#include <encore/lazy/op.h>
+#include <encore/lazy/shape.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
-
-#include <encore/core/location.h>
-#include <encore/lazy/op.h>
-#include <encore/lazy/buffer.h>
-#include <encore/lazy/shape.h>
 
 namespace encore::trace {
 
@@ -19,8 +19,8 @@ struct GraphNode {
   Shape shape;
   std::vector<NodeId> inputs;
   std::vector<int64_t> attributes;
-  uint64_t bits = 0;            // literal: its value
-  uint32_t slot = 0;            // leaf: leaf slot; scalar: scalar slot
+  uint64_t bits = 0;  // literal: its value
+  uint32_t slot = 0;  // leaf: leaf slot; scalar: scalar slot
   Location location;
   const char* scope = nullptr;
 
@@ -30,8 +30,8 @@ struct GraphNode {
 
 struct Graph {
   std::vector<GraphNode> nodes;
-  std::vector<NodeId> outputs;       // in output order; the same node may stand there twice
-  std::vector<bool> donated;         // by leaf slot: the program may overwrite it
+  std::vector<NodeId> outputs;  // in output order; the same node may stand there twice
+  std::vector<bool> donated;    // by leaf slot: the program may overwrite it
   uint32_t leaf_count = 0;
   uint32_t scalar_count = 0;
   Device device;

@@ -21,8 +21,10 @@ IndexExpression Indexer::sum(const IndexExpression& a, const IndexExpression& b)
   IndexExpression result = a;
   for (int axis = 0; axis < max_axes; ++axis) result.coefficients[axis] += b.coefficients[axis];
   result.constant += b.constant;
-  if (!result.dynamic) result.dynamic = b.dynamic;
-  else if (b.dynamic) result.dynamic = builder_.add(result.dynamic, b.dynamic);
+  if (!result.dynamic)
+    result.dynamic = b.dynamic;
+  else if (b.dynamic)
+    result.dynamic = builder_.add(result.dynamic, b.dynamic);
   return result;
 }
 
@@ -55,7 +57,8 @@ Value Indexer::in_bounds(const IndexExpression& a, int64_t extent) const {
   Range reach = range(a);
   if (reach.known && reach.low >= 0 && reach.high < extent) return {};
   Value position = value(a), result;
-  if (!reach.known || reach.low < 0) result = builder_.compare(Opcode::le, builder_.size(0), position);
+  if (!reach.known || reach.low < 0)
+    result = builder_.compare(Opcode::le, builder_.size(0), position);
   if (!reach.known || reach.high >= extent) {
     Value below = builder_.compare(Opcode::lt, position, builder_.size(extent));
     result = result ? builder_.emit(Opcode::bit_and, DType::boolean, {result, below}) : below;
@@ -63,11 +66,13 @@ Value Indexer::in_bounds(const IndexExpression& a, int64_t extent) const {
   return result;
 }
 
-void Indexer::split(IndexExpression a, int64_t by, IndexExpression& quotient, IndexExpression& remainder) const {
+void Indexer::split(IndexExpression a, int64_t by, IndexExpression& quotient,
+                    IndexExpression& remainder) const {
   quotient = remainder = {};
   if (!a.dynamic) {
     for (int axis = 0; axis < max_axes; ++axis)
-      (a.coefficients[axis] % by == 0 ? quotient : remainder).coefficients[axis] = a.coefficients[axis];
+      (a.coefficients[axis] % by == 0 ? quotient : remainder).coefficients[axis] =
+          a.coefficients[axis];
     quotient.constant = a.constant / by * by;
     remainder.constant = a.constant - quotient.constant;
     Range rest = range(remainder);
@@ -93,10 +98,14 @@ Index Indexer::reshape(const Index& index, const Shape& from, const Shape& to) c
     if (f < from.rank()) f_product = from[f++];
     if (t < to.rank()) t_product = to[t++];
     while (f_product != t_product) {
-      if (f_product < t_product && f < from.rank()) f_product *= from[f++];
-      else if (t < to.rank()) t_product *= to[t++];
-      else if (f < from.rank()) f_product *= from[f++];
-      else break;
+      if (f_product < t_product && f < from.rank())
+        f_product *= from[f++];
+      else if (t < to.rank())
+        t_product *= to[t++];
+      else if (f < from.rank())
+        f_product *= from[f++];
+      else
+        break;
     }
     if (f - f_begin == 1 && t - t_begin == 1) {
       result[t_begin] = index[f_begin];

@@ -1,11 +1,11 @@
 // Where in a tensor a kernel's point looks: one expression a dim.
 #pragma once
+#include <encore/lazy/shape.h>
+#include <encore/trace/kernel_builder.h>
+
 #include <array>
 #include <cstdint>
 #include <vector>
-
-#include <encore/lazy/shape.h>
-#include <encore/trace/kernel_builder.h>
 
 namespace encore::trace {
 
@@ -19,7 +19,8 @@ struct IndexExpression {
   Value dynamic;  // i64; may be absent
 
   bool operator==(const IndexExpression& other) const {
-    return coefficients == other.coefficients && constant == other.constant && dynamic.id == other.dynamic.id;
+    return coefficients == other.coefficients && constant == other.constant &&
+           dynamic.id == other.dynamic.id;
   }
 };
 
@@ -28,7 +29,8 @@ using Index = std::vector<IndexExpression>;
 /// Arithmetic on expressions, for a kernel with the given axis extents.
 class Indexer {
  public:
-  Indexer(KernelBuilder& builder, const std::vector<int64_t>& extents) : builder_(builder), extents_(extents) {}
+  Indexer(KernelBuilder& builder, const std::vector<int64_t>& extents)
+      : builder_(builder), extents_(extents) {}
 
   IndexExpression axis(int axis) const;
   static IndexExpression scaled(const IndexExpression& a, int64_t by, KernelBuilder& builder);
@@ -48,7 +50,8 @@ class Indexer {
     int64_t low, high;
   };
   Range range(const IndexExpression& a) const;
-  void split(IndexExpression a, int64_t by, IndexExpression& quotient, IndexExpression& remainder) const;
+  void split(IndexExpression a, int64_t by, IndexExpression& quotient,
+             IndexExpression& remainder) const;
 
   KernelBuilder& builder_;
   const std::vector<int64_t>& extents_;

@@ -1,10 +1,9 @@
 #include <encore/trace/join_kernels.h>
+#include <encore/trace/kernel_store.h>
 
 #include <algorithm>
 #include <map>
 #include <queue>
-
-#include <encore/trace/kernel_store.h>
 
 namespace encore::trace {
 namespace {
@@ -70,7 +69,8 @@ std::vector<uint32_t> join_kernels(LoweredTrace& trace, bool fusing) {
       ordered.push_back(std::move(trace.kernels[k]));
       launch_of.push_back(launch);
       for (uint32_t user : users[k])
-        if (--waiting[group_of[user]] == 0) ready.push({groups[group_of[user]].back(), group_of[user]});
+        if (--waiting[group_of[user]] == 0)
+          ready.push({groups[group_of[user]].back(), group_of[user]});
     }
   }
   ENCORE_ASSERT(ordered.size() == count);

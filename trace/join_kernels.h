@@ -1,11 +1,11 @@
 // Puts independent kernels of one structure side by side into one launch.
 //
-// An optimizer over a hundred parameters is a hundred kernels with one body: one joined launch with a
-// segment each, whatever their sizes. Kernels are compared by text with all sizes as arguments.
+// An optimizer over a hundred parameters is a hundred kernels with one body: one joined launch with
+// a segment each, whatever their sizes. Kernels are compared by text with all sizes as arguments.
 #pragma once
-#include <vector>
-
 #include <encore/trace/lower.h>
+
+#include <vector>
 
 namespace encore::trace {
 

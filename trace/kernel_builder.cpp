@@ -1,9 +1,8 @@
+#include <encore/jit/reference/evaluate.h>
 #include <encore/trace/kernel_builder.h>
 
 #include <algorithm>
 #include <utility>
-
-#include <encore/jit/reference/evaluate.h>
 
 namespace encore::trace {
 
@@ -43,7 +42,8 @@ Value KernelBuilder::size(int64_t value) {
   return emit(Opcode::size, DType::i64, {}, size_id(value));
 }
 
-Value KernelBuilder::emit(Opcode op, DType dtype, std::initializer_list<Value> operands, uint32_t aux, uint64_t bits) {
+Value KernelBuilder::emit(Opcode op, DType dtype, std::initializer_list<Value> operands,
+                          uint32_t aux, uint64_t bits) {
   if (auto folded = fold(op, dtype, {operands.begin(), operands.size()}, aux)) return *folded;
   Instruction instruction{.op = op, .dtype = dtype, .aux = aux, .bits = bits};
   Level level = Level::setup;
@@ -63,15 +63,16 @@ Value KernelBuilder::emit(Opcode op, DType dtype, std::initializer_list<Value> o
 }
 
 Value KernelBuilder::append(Instruction instruction, Level level) {
-  Place place = open_operand_ == 1   ? in_operand_a
-                : open_operand_ == 2 ? in_operand_b
+  Place place = open_operand_ == 1      ? in_operand_a
+                : open_operand_ == 2    ? in_operand_b
                 : level == Level::setup ? in_setup
                 : level == Level::row   ? in_row
                                         : in_sweep;
-  std::vector<uint64_t> key{uint64_t(instruction.op) | uint64_t(instruction.dtype) << 8 | uint64_t(place) << 16,
-                            instruction.bits, instruction.aux,
-                            uint64_t(instruction.operands[0]) | uint64_t(instruction.operands[1]) << 32,
-                            instruction.operands[2]};
+  std::vector<uint64_t> key{
+      uint64_t(instruction.op) | uint64_t(instruction.dtype) << 8 | uint64_t(place) << 16,
+      instruction.bits, instruction.aux,
+      uint64_t(instruction.operands[0]) | uint64_t(instruction.operands[1]) << 32,
+      instruction.operands[2]};
   if (instruction.op == Opcode::size) key[2] = uint64_t(kernel_.sizes[instruction.aux].value);
   bool pure = instruction.op != Opcode::store && instruction.op != Opcode::store_add;
   auto& table = level == Level::sweep || open_operand_ ? known_in_sweep_ : known_;
@@ -83,7 +84,8 @@ Value KernelBuilder::append(Instruction instruction, Level level) {
   return value;
 }
 
-std::optional<Value> KernelBuilder::fold(Opcode op, DType dtype, std::span<const Value> operands, uint32_t aux) {
+std::optional<Value> KernelBuilder::fold(Opcode op, DType dtype, std::span<const Value> operands,
+                                         uint32_t aux) {
   if (!is_pure(op) || operands.empty()) return {};
   uint64_t bits[3] = {};
   bool all_constant = true;
@@ -117,7 +119,8 @@ std::optional<Value> KernelBuilder::fold(Opcode op, DType dtype, std::span<const
   return {};
 }
 
-uint32_t KernelBuilder::add_access(uint32_t argument, int64_t base, std::span<const int64_t> strides, Value offset,
+uint32_t KernelBuilder::add_access(uint32_t argument, int64_t base,
+                                   std::span<const int64_t> strides, Value offset,
                                    Value predicate) {
   std::vector<uint64_t> key{argument, uint64_t(base), offset.id, predicate.id};
   for (int64_t stride : strides) key.push_back(uint64_t(stride));
@@ -143,37 +146,47 @@ KernelBuilder::Level KernelBuilder::access_level(uint32_t id) const {
   return level;
 }
 
-Value KernelBuilder::load(uint32_t argument, int64_t base, std::span<const int64_t> strides, Value offset, Value predicate) {
+Value KernelBuilder::load(uint32_t argument, int64_t base, std::span<const int64_t> strides,
+                          Value offset, Value predicate) {
   uint32_t access = add_access(argument, base, strides, offset, predicate);
   return emit(Opcode::load, compute_dtype(kernel_.arguments[argument].dtype), {}, access);
 }
 
-void KernelBuilder::store(Opcode op, uint32_t argument, int64_t base, std::span<const int64_t> strides, Value offset,
-                          Value predicate, Value value) {
+void KernelBuilder::store(Opcode op, uint32_t argument, int64_t base,
+                          std::span<const int64_t> strides, Value offset, Value predicate,
+                          Value value) {
   uint32_t access = add_access(argument, base, strides, offset, predicate);
   Level level = std::max({Level::row, access_level(access), instructions_[value.id].level});
-  append({.op = op, .dtype = value.dtype, .operands = {value.id, none, none}, .aux = access}, level);
+  append({.op = op, .dtype = value.dtype, .operands = {value.id, none, none}, .aux = access},
+         level);
 }
 
 Value KernelBuilder::reduce_row(jit::Reduce reduce, DType dtype, Value value) {
   feeds_.push_back({{.reduce = reduce, .dtype = dtype, .value = value.id}, true, phase_});
   Value result{uint32_t(instructions_.size()), dtype};
   // Belongs to the next phase's row stage.
-  instructions_.push_back({{.op = Opcode::reduced, .dtype = dtype, .aux = uint32_t(feeds_.size()) - 1},
-                           Level::row, in_row, phase_ + 1});
+  instructions_.push_back(
+      {{.op = Opcode::reduced, .dtype = dtype, .aux = uint32_t(feeds_.size()) - 1},
+       Level::row,
+       in_row,
+       phase_ + 1});
   return result;
 }
 
-void KernelBuilder::reduce_column(jit::Reduce reduce, Value value, uint32_t argument, std::span<const int64_t> strides,
-                                  int64_t chunk_stride) {
+void KernelBuilder::reduce_column(jit::Reduce reduce, Value value, uint32_t argument,
+                                  std::span<const int64_t> strides, int64_t chunk_stride) {
   Access access{.argument = argument};
   for (int64_t stride : strides) access.strides.push_back(stride == 0 ? none : size_id(stride));
   if (chunk_stride) access.chunk_stride = size_id(chunk_stride);
   kernel_.accesses.push_back(std::move(access));
   bool from_sweep = level(value) == Level::sweep;
-  feeds_.push_back({{.reduce = reduce, .dtype = value.dtype, .value = value.id, .column = true,
+  feeds_.push_back({{.reduce = reduce,
+                     .dtype = value.dtype,
+                     .value = value.id,
+                     .column = true,
                      .access = uint32_t(kernel_.accesses.size()) - 1},
-                    from_sweep, phase_});
+                    from_sweep,
+                    phase_});
 }
 
 void KernelBuilder::set_rows_per_chunk(int64_t rows) { kernel_.rows_per_chunk = size_id(rows); }
@@ -195,8 +208,10 @@ void KernelBuilder::begin_operand() {
 }
 
 void KernelBuilder::end_operand(bool is_a, Value value, DType dtype) {
-  if (is_a) kernel_.contraction = jit::Contraction{.dtype = dtype, .a = value.id};
-  else kernel_.contraction->b = value.id;
+  if (is_a)
+    kernel_.contraction = jit::Contraction{.dtype = dtype, .a = value.id};
+  else
+    kernel_.contraction->b = value.id;
   open_operand_ = 0;
   known_in_sweep_.clear();
 }
@@ -233,19 +248,23 @@ void KernelBuilder::copy_instruction(uint32_t id) {
   kernel_.instructions.push_back(copy);
 }
 
-void KernelBuilder::write_operand(Place place, const std::vector<bool>& used, uint32_t& begin, uint32_t& end) {
+void KernelBuilder::write_operand(Place place, const std::vector<bool>& used, uint32_t& begin,
+                                  uint32_t& end) {
   begin = uint32_t(kernel_.instructions.size());
   for (uint32_t id = 0; id < instructions_.size(); ++id)
     if (used[id] && instructions_[id].place == place) copy_instruction(id);
   end = uint32_t(kernel_.instructions.size());
 }
 
-void KernelBuilder::write_stage(jit::StageKind kind, uint32_t phase, Place place, const std::vector<bool>& used) {
-  jit::Stage stage{.kind = kind, .begin = uint32_t(kernel_.instructions.size()),
+void KernelBuilder::write_stage(jit::StageKind kind, uint32_t phase, Place place,
+                                const std::vector<bool>& used) {
+  jit::Stage stage{.kind = kind,
+                   .begin = uint32_t(kernel_.instructions.size()),
                    .first_accumulator = uint32_t(kernel_.accumulators.size())};
   for (uint32_t id = 0; id < instructions_.size(); ++id) {
     const Entry& entry = instructions_[id];
-    if (used[id] && entry.place == place && (place == in_setup || entry.phase == phase)) copy_instruction(id);
+    if (used[id] && entry.place == place && (place == in_setup || entry.phase == phase))
+      copy_instruction(id);
   }
   stage.end = uint32_t(kernel_.instructions.size());
   for (Feed& feed : feeds_) {
@@ -281,7 +300,8 @@ jit::Kernel KernelBuilder::finish() {
     write_stage(jit::StageKind::sweep, phase, in_sweep, used);
   }
   for (Instruction& instruction : kernel_.instructions)
-    if (instruction.op == Opcode::reduced) instruction.aux = uint32_t(std::exchange(instruction.bits, 0)) - 1;
+    if (instruction.op == Opcode::reduced)
+      instruction.aux = uint32_t(std::exchange(instruction.bits, 0)) - 1;
   for (Access& access : kernel_.accesses) {
     if (access.offset != none) access.offset = renamed_[access.offset];
     if (access.predicate != none) access.predicate = renamed_[access.predicate];

@@ -1,16 +1,17 @@
-// Builds a kernel stage by stage: each instruction goes to the earliest stage that its operands allow.
+// Builds a kernel stage by stage: each instruction goes to the earliest stage that its operands
+// allow.
 //
 // Equal instructions become one, pure ones of constants are folded (every instruction is exactly
 // defined, so folding changes no bit), and what nothing uses is dropped. A kernel is a sequence of
-// phases, each a row stage followed by a sweep. A value of a sweep is alive in its phase only; asking
-// for it later computes it again.
+// phases, each a row stage followed by a sweep. A value of a sweep is alive in its phase only;
+// asking for it later computes it again.
 #pragma once
+#include <encore/jit/kernel.h>
+
 #include <map>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include <encore/jit/kernel.h>
 
 namespace encore::trace {
 
@@ -30,19 +31,22 @@ class KernelBuilder final : public Builder {
   /// An i64 that depends on extents: a size of the kernel, not a constant of its text.
   Value size(int64_t value);
   /// Strides are one per axis.
-  Value load(uint32_t argument, int64_t base, std::span<const int64_t> strides, Value offset, Value predicate);
-  void store(Opcode op, uint32_t argument, int64_t base, std::span<const int64_t> strides, Value offset,
-             Value predicate, Value value);
+  Value load(uint32_t argument, int64_t base, std::span<const int64_t> strides, Value offset,
+             Value predicate);
+  void store(Opcode op, uint32_t argument, int64_t base, std::span<const int64_t> strides,
+             Value offset, Value predicate, Value value);
   /// Returns the reduced value, alive from the next phase on.
   Value reduce_row(jit::Reduce reduce, DType dtype, Value value);
-  void reduce_column(jit::Reduce reduce, Value value, uint32_t argument, std::span<const int64_t> strides,
-                     int64_t chunk_stride);
+  void reduce_column(jit::Reduce reduce, Value value, uint32_t argument,
+                     std::span<const int64_t> strides, int64_t chunk_stride);
   void set_rows_per_chunk(int64_t rows);
 
   void begin_phase();
   bool alive(Value value) const;
   Level level(Value value) const { return instructions_[value.id].level; }
-  const jit::Instruction& instruction(Value value) const { return instructions_[value.id].instruction; }
+  const jit::Instruction& instruction(Value value) const {
+    return instructions_[value.id].instruction;
+  }
   uint32_t instruction_count() const { return uint32_t(instructions_.size()); }
 
   /// Operand programs of a contraction: while one is open, everything emitted belongs to it.
@@ -67,7 +71,8 @@ class KernelBuilder final : public Builder {
 
   Value append(jit::Instruction instruction, Level level);
   std::optional<Value> fold(Opcode op, DType dtype, std::span<const Value> operands, uint32_t aux);
-  uint32_t add_access(uint32_t argument, int64_t base, std::span<const int64_t> strides, Value offset, Value predicate);
+  uint32_t add_access(uint32_t argument, int64_t base, std::span<const int64_t> strides,
+                      Value offset, Value predicate);
   jit::SizeId size_id(int64_t value);
   Level access_level(uint32_t access) const;
   std::vector<bool> find_used() const;

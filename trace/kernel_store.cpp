@@ -1,7 +1,6 @@
-#include <encore/trace/kernel_store.h>
-
 #include <encore/core/events.h>
 #include <encore/core/settings.h>
+#include <encore/trace/kernel_store.h>
 
 #include <algorithm>
 
@@ -40,9 +39,8 @@ void KernelStore::clear() {
   first_seen_.clear();
 }
 
-std::vector<std::shared_ptr<const jit::Executable>> KernelStore::get(jit::Backend& backend,
-                                                                     std::span<const KernelRequest> requests,
-                                                                     int64_t& compiled) {
+std::vector<std::shared_ptr<const jit::Executable>> KernelStore::get(
+    jit::Backend& backend, std::span<const KernelRequest> requests, int64_t& compiled) {
   struct Missing {
     Kernel kernel;
     Hash128 key;
@@ -65,19 +63,24 @@ std::vector<std::shared_ptr<const jit::Executable>> KernelStore::get(jit::Backen
     }
     auto seen = first_seen_.find(structure);
     auto seen_now = newly_seen.try_emplace(structure, exact).first;
-    bool other_extents = seen_now->second != exact || (seen != first_seen_.end() && seen->second != exact);
+    bool other_extents =
+        seen_now->second != exact || (seen != first_seen_.end() && seen->second != exact);
     bool needs_generic = requests[i].generic || other_extents;
     Hash128 key = needs_generic ? structure : exact;
-    auto same = std::find_if(missing.begin(), missing.end(), [&](const Missing& m) { return m.key == key; });
-    if (same != missing.end()) same->wanted_by.push_back(i);
-    else missing.push_back({needs_generic ? std::move(generic) : *requests[i].kernel, key, {i}});
+    auto same = std::find_if(missing.begin(), missing.end(),
+                             [&](const Missing& m) { return m.key == key; });
+    if (same != missing.end())
+      same->wanted_by.push_back(i);
+    else
+      missing.push_back({needs_generic ? std::move(generic) : *requests[i].kernel, key, {i}});
   }
   std::vector<const Kernel*> kernels;
   for (const Missing& one : missing) kernels.push_back(&one.kernel);
   if (kernels.empty()) return result;
   std::vector<jit::Binary> binaries = backend.compile(kernels);
   std::vector<std::shared_ptr<const jit::Executable>> loaded;
-  for (size_t i = 0; i < missing.size(); ++i) loaded.push_back(backend.load(missing[i].kernel, binaries[i]));
+  for (size_t i = 0; i < missing.size(); ++i)
+    loaded.push_back(backend.load(missing[i].kernel, binaries[i]));
   // Nothing is noted before everything has worked.
   for (size_t i = 0; i < missing.size(); ++i) {
     for (size_t request : missing[i].wanted_by) result[request] = loaded[i];

@@ -1,14 +1,14 @@
-// Compiled kernels by key. A structure's first extents are compiled in; when the same structure comes
-// with others, one generic kernel with all sizes as arguments serves every further shape.
+// Compiled kernels by key. A structure's first extents are compiled in; when the same structure
+// comes with others, one generic kernel with all sizes as arguments serves every further shape.
 //
 // Used under the runtime's lock.
 #pragma once
+#include <encore/cache/lru.h>
+#include <encore/jit/backend.h>
+
 #include <memory>
 #include <span>
 #include <vector>
-
-#include <encore/cache/lru.h>
-#include <encore/jit/backend.h>
 
 namespace encore::trace {
 
@@ -23,7 +23,8 @@ struct KernelRequest {
 class KernelStore {
  public:
   KernelStore();
-  /// One executable per request; all that are missing are compiled in one call. `compiled` counts them.
+  /// One executable per request; all that are missing are compiled in one call. `compiled` counts
+  /// them.
   std::vector<std::shared_ptr<const jit::Executable>> get(jit::Backend& backend,
                                                           std::span<const KernelRequest> requests,
                                                           int64_t& compiled);

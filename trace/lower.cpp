@@ -1,11 +1,9 @@
 #include <encore/trace/lower.h>
-
+#include <encore/trace/lower_cluster.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <set>
-
-#include <encore/trace/lower_cluster.h>
 
 namespace encore::trace {
 namespace {
@@ -14,7 +12,8 @@ namespace {
 constexpr int64_t chunk_elements = 1 << 16, most_chunks = 64;
 
 /// partials[chunk][element] -> result[element]
-jit::Kernel finish_kernel(jit::Reduce reduce, DType dtype, DType stored, int64_t chunks, int64_t count) {
+jit::Kernel finish_kernel(jit::Reduce reduce, DType dtype, DType stored, int64_t chunks,
+                          int64_t count) {
   KernelBuilder builder;
   builder.add_axis(jit::Role::row, chunks);
   builder.add_axis(jit::Role::inner, count);
@@ -31,7 +30,8 @@ jit::Kernel finish_kernel(jit::Reduce reduce, DType dtype, DType stored, int64_t
 
 class Lowering {
  public:
-  Lowering(const Graph& graph, const Fusion& fusion) : graph_(graph), fusion_(fusion), buffer_of_(graph.nodes.size(), ~0u) {}
+  Lowering(const Graph& graph, const Fusion& fusion)
+      : graph_(graph), fusion_(fusion), buffer_of_(graph.nodes.size(), ~0u) {}
 
   LoweredTrace run() {
     std::vector<bool> stored = find_stored();
@@ -51,12 +51,15 @@ class Lowering {
   std::vector<bool> find_stored() const {
     std::vector<bool> stored(graph_.nodes.size());
     for (NodeId output : graph_.outputs) stored[output] = true;
-    std::vector<std::set<uint32_t>> readers(graph_.nodes.size());  // clusters, through inlined nodes
+    std::vector<std::set<uint32_t>> readers(
+        graph_.nodes.size());  // clusters, through inlined nodes
     for (NodeId id = NodeId(graph_.nodes.size()); id-- > 0;) {
       uint32_t mine = fusion_.cluster_of[id];
       for (NodeId input : graph_.nodes[id].inputs) {
-        if (mine != no_cluster) readers[input].insert(mine);
-        else readers[input].insert(readers[id].begin(), readers[id].end());
+        if (mine != no_cluster)
+          readers[input].insert(mine);
+        else
+          readers[input].insert(readers[id].begin(), readers[id].end());
       }
     }
     for (NodeId id = 0; id < graph_.nodes.size(); ++id) {
@@ -73,7 +76,8 @@ class Lowering {
     if (buffer != ~0u) return buffer;
     const GraphNode& node = graph_.nodes[id];
     buffer = uint32_t(result_.buffers.size());
-    result_.buffers.push_back({.bytes = node.bytes(), .leaf = node.op == OpId::leaf ? node.slot : ~0u, .node = id});
+    result_.buffers.push_back(
+        {.bytes = node.bytes(), .leaf = node.op == OpId::leaf ? node.slot : ~0u, .node = id});
     return buffer;
   }
 
@@ -85,7 +89,8 @@ class Lowering {
   void lower_one(const Cluster& cluster, const std::vector<bool>& stored) {
     ClusterKernels made = lower_cluster(graph_, fusion_, cluster, stored);
     for (ClusterKernel& part : made.kernels) {
-      PlannedKernel planned{.kernel = std::move(part.kernel), .scalar_slots = std::move(part.scalar_slots),
+      PlannedKernel planned{.kernel = std::move(part.kernel),
+                            .scalar_slots = std::move(part.scalar_slots),
                             .location = graph_.nodes[cluster.members.back()].location};
       planned.kernel.name = name_of_cluster(cluster);
       std::vector<std::pair<NodeId, uint32_t>> to_finish;
@@ -95,7 +100,8 @@ class Lowering {
           continue;
         }
         const jit::Argument& argument = planned.kernel.arguments[planned.buffers.size()];
-        int64_t bytes = source.chunks * graph_.nodes[source.node].shape.numel() * int64_t(size_of(argument.dtype));
+        int64_t bytes = source.chunks * graph_.nodes[source.node].shape.numel() *
+                        int64_t(size_of(argument.dtype));
         planned.buffers.push_back(partial_buffer(source.node, bytes));
         to_finish.push_back({source.node, planned.buffers.back()});
       }
@@ -107,10 +113,11 @@ class Lowering {
 
   void add_finish(NodeId id, uint32_t partials, const std::vector<ArgumentSource>& sources) {
     const GraphNode& node = graph_.nodes[id];
-    auto source = std::find_if(sources.begin(), sources.end(),
-                               [&](const ArgumentSource& s) { return s.is_partial && s.node == id; });
-    jit::Kernel kernel = finish_kernel(reduce_of(node.op), compute_dtype(node.dtype), node.dtype, source->chunks,
-                                       node.shape.numel());
+    auto source = std::find_if(sources.begin(), sources.end(), [&](const ArgumentSource& s) {
+      return s.is_partial && s.node == id;
+    });
+    jit::Kernel kernel = finish_kernel(reduce_of(node.op), compute_dtype(node.dtype), node.dtype,
+                                       source->chunks, node.shape.numel());
     result_.kernels.push_back({std::move(kernel), {partials, buffer_for(id)}, {}, node.location});
   }
 
@@ -132,7 +139,9 @@ class Lowering {
 
 }  // namespace
 
-LoweredTrace lower(const Graph& graph, const Fusion& fusion) { return Lowering(graph, fusion).run(); }
+LoweredTrace lower(const Graph& graph, const Fusion& fusion) {
+  return Lowering(graph, fusion).run();
+}
 
 int64_t rows_per_chunk(int64_t rows, int64_t inner, int64_t outer) {
   int64_t chunks = std::clamp<int64_t>(rows * inner / chunk_elements, 1, most_chunks);

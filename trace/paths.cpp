@@ -38,8 +38,10 @@ class Walk {
       : graph_(graph), inlined_(inlined), paths_(paths) {}
 
   void node(NodeId id, bool aligned, const AxisMap& map) {
-    if (inlined_[id]) inputs(id, aligned, map);
-    else paths_.push_back({id, aligned, map});
+    if (inlined_[id])
+      inputs(id, aligned, map);
+    else
+      paths_.push_back({id, aligned, map});
   }
 
   /// The inputs of `id`, whose own dims map by `map`.
@@ -95,7 +97,8 @@ const Shape& domain_of(const Graph& graph, NodeId id) {
   return node.family() == OpFamily::reduction ? graph.nodes[node.inputs[0]].shape : node.shape;
 }
 
-void collect_paths(const Graph& graph, NodeId id, const std::vector<bool>& inlined, std::vector<Path>& paths) {
+void collect_paths(const Graph& graph, NodeId id, const std::vector<bool>& inlined,
+                   std::vector<Path>& paths) {
   AxisMap own = nowhere();
   const Shape& shape = domain_of(graph, id);
   for (int dim = 0; dim < shape.rank(); ++dim)

@@ -16,6 +16,7 @@ struct Path {
 const Shape& domain_of(const Graph& graph, NodeId id);
 
 /// The sources of `id` that are not in `inlined`; dims refer to `domain_of(id)`.
-void collect_paths(const Graph& graph, NodeId id, const std::vector<bool>& inlined, std::vector<Path>& paths);
+void collect_paths(const Graph& graph, NodeId id, const std::vector<bool>& inlined,
+                   std::vector<Path>& paths);
 
 }  // namespace encore::trace

@@ -5,9 +5,10 @@
 
 namespace encore::trace {
 
-/// `where` is the sync that asked. Throws what a pass or the backend throws; nothing has changed then.
-std::shared_ptr<const Program> compile(const Capture& capture, jit::Backend& backend, KernelStore& kernels,
-                                       Location where);
+/// `where` is the sync that asked. Throws what a pass or the backend throws; nothing has changed
+/// then.
+std::shared_ptr<const Program> compile(const Capture& capture, jit::Backend& backend,
+                                       KernelStore& kernels, Location where);
 
 /// What `compile` would make of the capture, for people: graph, clusters, kernels, memory. Compiles nothing.
 std::string explain(const Capture& capture, jit::Backend& backend);

@@ -1,6 +1,5 @@
-#include <encore/trace/plan_memory.h>
 #include <encore/trace/lower.h>
-
+#include <encore/trace/plan_memory.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -35,22 +34,25 @@ std::vector<Life> find_lives(const LoweredTrace& trace, const std::vector<uint32
 }
 
 bool same_map(const Kernel& kernel, const Access& a, const Access& b) {
-  if (a.offset != none || b.offset != none || kernel.size(a.base) != kernel.size(b.base)) return false;
-  if (a.predicate != none || b.predicate != none || a.strides.size() != b.strides.size()) return false;
+  if (a.offset != none || b.offset != none || kernel.size(a.base) != kernel.size(b.base))
+    return false;
+  if (a.predicate != none || b.predicate != none || a.strides.size() != b.strides.size())
+    return false;
   for (size_t axis = 0; axis < a.strides.size(); ++axis)
     if (kernel.size(a.strides[axis]) != kernel.size(b.strides[axis])) return false;
   return true;
 }
 
-/// Whether `reads` and `writes` may be the same memory: one store, and before it, outside contraction
-/// operands and accumulators' stores, only loads by the same map.
+/// Whether `reads` and `writes` may be the same memory: one store, and before it, outside
+/// contraction operands and accumulators' stores, only loads by the same map.
 bool may_share(const Kernel& kernel, uint32_t reads, uint32_t writes) {
   if (kernel.arguments[reads].dtype != kernel.arguments[writes].dtype) return false;
   const Access* target = nullptr;
   uint32_t store_at = 0;
   for (uint32_t i = 0; i < kernel.instructions.size(); ++i) {
     const jit::Instruction& instruction = kernel.instructions[i];
-    if (instruction.op != Opcode::store || kernel.accesses[instruction.aux].argument != writes) continue;
+    if (instruction.op != Opcode::store || kernel.accesses[instruction.aux].argument != writes)
+      continue;
     if (target) return false;
     target = &kernel.accesses[instruction.aux];
     store_at = i;
@@ -58,16 +60,20 @@ bool may_share(const Kernel& kernel, uint32_t reads, uint32_t writes) {
   if (!target) return false;
   for (uint32_t i = 0; i < kernel.instructions.size(); ++i) {
     const jit::Instruction& instruction = kernel.instructions[i];
-    if (instruction.op != Opcode::load || kernel.accesses[instruction.aux].argument != reads) continue;
-    bool in_operand = kernel.contraction && i < kernel.contraction->b_end && i >= kernel.contraction->a_begin;
-    if (in_operand || i > store_at || !same_map(kernel, kernel.accesses[instruction.aux], *target)) return false;
+    if (instruction.op != Opcode::load || kernel.accesses[instruction.aux].argument != reads)
+      continue;
+    bool in_operand =
+        kernel.contraction && i < kernel.contraction->b_end && i >= kernel.contraction->a_begin;
+    if (in_operand || i > store_at || !same_map(kernel, kernel.accesses[instruction.aux], *target))
+      return false;
   }
   return true;
 }
 
 class Planner {
  public:
-  Planner(const LoweredTrace& trace, const std::vector<uint32_t>& launch_of, const std::vector<bool>& donated)
+  Planner(const LoweredTrace& trace, const std::vector<uint32_t>& launch_of,
+          const std::vector<bool>& donated)
       : trace_(trace), donated_(donated), lives_(find_lives(trace, launch_of)) {}
 
   MemoryPlan run() {
@@ -93,9 +99,14 @@ class Planner {
     for (uint32_t argument = 0; argument < last.buffers.size(); ++argument) {
       uint32_t heir = last.buffers[argument];
       const PlanBuffer& candidate = trace_.buffers[heir];
-      if (candidate.leaf != nobody || !candidate.is_output || candidate.bytes != trace_.buffers[leaf].bytes) continue;
-      if (plan_.takes_over_leaf[heir] != nobody || lives_[heir].first != lives_[leaf].last) continue;
-      if (last.kernel.arguments[argument].use != jit::Use::write || !may_share(last.kernel, reads, argument)) continue;
+      if (candidate.leaf != nobody || !candidate.is_output ||
+          candidate.bytes != trace_.buffers[leaf].bytes)
+        continue;
+      if (plan_.takes_over_leaf[heir] != nobody || lives_[heir].first != lives_[leaf].last)
+        continue;
+      if (last.kernel.arguments[argument].use != jit::Use::write ||
+          !may_share(last.kernel, reads, argument))
+        continue;
       plan_.takes_over_leaf[heir] = trace_.buffers[leaf].leaf;
       return;
     }
@@ -106,24 +117,30 @@ class Planner {
   void find_later_heir(uint32_t leaf) {
     for (uint32_t heir = 0; heir < trace_.buffers.size(); ++heir) {
       const PlanBuffer& candidate = trace_.buffers[heir];
-      bool fits = candidate.leaf == nobody && candidate.is_output && candidate.bytes == trace_.buffers[leaf].bytes;
-      if (!fits || plan_.takes_over_leaf[heir] != nobody || lives_[heir].first == nobody || lives_[heir].first <= lives_[leaf].last) continue;
+      bool fits = candidate.leaf == nobody && candidate.is_output &&
+                  candidate.bytes == trace_.buffers[leaf].bytes;
+      if (!fits || plan_.takes_over_leaf[heir] != nobody || lives_[heir].first == nobody ||
+          lives_[heir].first <= lives_[leaf].last)
+        continue;
       plan_.takes_over_leaf[heir] = trace_.buffers[leaf].leaf;
       return;
     }
-    plan_.missed.push_back(fmt::format("leaf {} ({} bytes): no output of its size is written where it is last read",
-                                       trace_.buffers[leaf].leaf, trace_.buffers[leaf].bytes));
+    plan_.missed.push_back(
+        fmt::format("leaf {} ({} bytes): no output of its size is written where it is last read",
+                    trace_.buffers[leaf].leaf, trace_.buffers[leaf].bytes));
   }
 
   static uint32_t argument_of(const PlannedKernel& kernel, uint32_t buffer) {
-    return uint32_t(std::find(kernel.buffers.begin(), kernel.buffers.end(), buffer) - kernel.buffers.begin());
+    return uint32_t(std::find(kernel.buffers.begin(), kernel.buffers.end(), buffer) -
+                    kernel.buffers.begin());
   }
 
   /// First fit, larger buffers first.
   void place_in_arena() {
     std::vector<uint32_t> order;
     for (uint32_t buffer = 0; buffer < trace_.buffers.size(); ++buffer)
-      if (trace_.buffers[buffer].leaf == nobody && !trace_.buffers[buffer].is_output && lives_[buffer].first != nobody)
+      if (trace_.buffers[buffer].leaf == nobody && !trace_.buffers[buffer].is_output &&
+          lives_[buffer].first != nobody)
         order.push_back(buffer);
     std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
       return trace_.buffers[a].bytes > trace_.buffers[b].bytes;
@@ -133,17 +150,21 @@ class Planner {
       int64_t bytes = (trace_.buffers[buffer].bytes + alignment - 1) / alignment * alignment;
       int64_t offset = 0;
       for (uint32_t other : placed) {  // by ascending offset
-        bool meets = lives_[other].first <= lives_[buffer].last && lives_[buffer].first <= lives_[other].last;
+        bool meets = lives_[other].first <= lives_[buffer].last &&
+                     lives_[buffer].first <= lives_[other].last;
         if (!meets) continue;
         int64_t begin = plan_.arena_offset[other];
         if (offset + bytes <= begin) break;
-        offset = std::max(offset, begin + (trace_.buffers[other].bytes + alignment - 1) / alignment * alignment);
+        offset = std::max(
+            offset, begin + (trace_.buffers[other].bytes + alignment - 1) / alignment * alignment);
       }
       plan_.arena_offset[buffer] = offset;
       plan_.arena_bytes = std::max(plan_.arena_bytes, offset + bytes);
-      placed.insert(std::upper_bound(placed.begin(), placed.end(), buffer, [&](uint32_t a, uint32_t b) {
-                      return plan_.arena_offset[a] < plan_.arena_offset[b];
-                    }), buffer);
+      placed.insert(std::upper_bound(placed.begin(), placed.end(), buffer,
+                                     [&](uint32_t a, uint32_t b) {
+                                       return plan_.arena_offset[a] < plan_.arena_offset[b];
+                                     }),
+                    buffer);
     }
   }
 
@@ -160,7 +181,8 @@ MemoryPlan plan_memory(const LoweredTrace& trace, const std::vector<uint32_t>& l
   return Planner(trace, launch_of, donated).run();
 }
 
-std::string to_text(const LoweredTrace& trace, const MemoryPlan& plan, const std::vector<uint32_t>& launch_of) {
+std::string to_text(const LoweredTrace& trace, const MemoryPlan& plan,
+                    const std::vector<uint32_t>& launch_of) {
   std::string text = fmt::format("arena {} bytes\n", plan.arena_bytes);
   std::vector<Life> lives = find_lives(trace, launch_of);
   for (uint32_t buffer = 0; buffer < trace.buffers.size(); ++buffer) {
@@ -171,7 +193,8 @@ std::string to_text(const LoweredTrace& trace, const MemoryPlan& plan, const std
                         : b.is_output ? "output"
                                       : fmt::format("arena +{}", plan.arena_offset[buffer]);
     text += fmt::format("buffer {:>3} {:>12} bytes  %{:<5} {:<20}", buffer, b.bytes, b.node, place);
-    if (lives[buffer].first != nobody) text += fmt::format(" launches {}..{}", lives[buffer].first, lives[buffer].last);
+    if (lives[buffer].first != nobody)
+      text += fmt::format(" launches {}..{}", lives[buffer].first, lives[buffer].last);
     text += '\n';
   }
   for (const std::string& missed : plan.missed) text += "missed alias: " + missed + '\n';

@@ -1,7 +1,6 @@
-#include <encore/trace/program.h>
-
 #include <encore/core/events.h>
 #include <encore/lazy/compute_bits.h>
+#include <encore/trace/program.h>
 
 namespace encore::trace {
 
@@ -18,7 +17,8 @@ namespace {
 /// The address of every buffer, and the new output buffers.
 std::vector<Ref<Buffer>> bind(const Program& program, const Capture& capture, jit::Backend& backend,
                               ReplayScratch& scratch) {
-  if (program.arena_bytes && (!scratch.arena || int64_t(scratch.arena->bytes()) < program.arena_bytes)) {
+  if (program.arena_bytes &&
+      (!scratch.arena || int64_t(scratch.arena->bytes()) < program.arena_bytes)) {
     scratch.arena = nullptr;
     scratch.arena = backend.allocate(size_t(program.arena_bytes));
   }
@@ -27,12 +27,15 @@ std::vector<Ref<Buffer>> bind(const Program& program, const Capture& capture, ji
   for (size_t i = 0; i < program.places.size(); ++i) {
     const Program::Place& place = program.places[i];
     Ref<Buffer> held;
-    if (place.leaf != ~0u) held = capture.leaves[place.leaf]->buffer;
-    else if (place.output != ~0u) held = backend.allocate(size_t(place.bytes));
+    if (place.leaf != ~0u)
+      held = capture.leaves[place.leaf]->buffer;
+    else if (place.output != ~0u)
+      held = backend.allocate(size_t(place.bytes));
     if (place.output != ~0u) outputs[place.output] = held;
     scratch.places[i] = held ? held->data()
-                        : place.arena_offset >= 0 ? static_cast<std::byte*>(scratch.arena->data()) + place.arena_offset
-                                                  : nullptr;
+                        : place.arena_offset >= 0
+                            ? static_cast<std::byte*>(scratch.arena->data()) + place.arena_offset
+                            : nullptr;
   }
   for (size_t i = 0; i < outputs.size(); ++i)
     if (!outputs[i]) outputs[i] = outputs[program.places[program.output_buffers[i]].output];
@@ -41,8 +44,8 @@ std::vector<Ref<Buffer>> bind(const Program& program, const Capture& capture, ji
 
 }  // namespace
 
-std::vector<Ref<Buffer>> replay(const Program& program, const Capture& capture, jit::Backend& backend,
-                                ReplayScratch& scratch) {
+std::vector<Ref<Buffer>> replay(const Program& program, const Capture& capture,
+                                jit::Backend& backend, ReplayScratch& scratch) {
   std::vector<Ref<Buffer>> outputs = bind(program, capture, backend, scratch);
   scratch.pointers.resize(program.pointer_count);
   scratch.scalars.resize(program.scalar_count);
@@ -60,7 +63,7 @@ std::vector<Ref<Buffer>> replay(const Program& program, const Capture& capture, 
     }
     launch.code->launch({first, segments});
     if (events::wanted(EventKind::launch))
-       events::report({EventKind::launch, launch.name, {}, int64_t(launch.segments.size())});
+      events::report({EventKind::launch, launch.name, {}, int64_t(launch.segments.size())});
   }
   return outputs;
 }

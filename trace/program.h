@@ -1,12 +1,12 @@
-// What a trace compiles to: its launches in order, and where every buffer lives. Replaying binds the
-// slots of a new capture to it.
+// What a trace compiles to: its launches in order, and where every buffer lives. Replaying binds
+// the slots of a new capture to it.
 #pragma once
-#include <memory>
-#include <vector>
-
 #include <encore/jit/backend.h>
 #include <encore/trace/capture.h>
 #include <encore/trace/plan_memory.h>
+
+#include <memory>
+#include <vector>
 
 namespace encore::trace {
 
@@ -22,15 +22,15 @@ struct Program {
     std::string name;
   };
   struct Place {
-    uint32_t leaf = ~0u;             // holds it, or is taken over by it
+    uint32_t leaf = ~0u;  // holds it, or is taken over by it
     int64_t arena_offset = -1;
-    uint32_t output = ~0u;           // the first output that it is
+    uint32_t output = ~0u;  // the first output that it is
     int64_t bytes = 0;
   };
 
-  std::vector<uint64_t> words;       // the trace's key in full
+  std::vector<uint64_t> words;  // the trace's key in full
   std::vector<Launch> launches;
-  std::vector<Place> places;         // by buffer
+  std::vector<Place> places;  // by buffer
   std::vector<uint32_t> output_buffers;
   int64_t arena_bytes = 0;
   uint32_t pointer_count = 0, scalar_count = 0, segment_count = 0;  // sums over all segments
@@ -49,7 +49,7 @@ struct ReplayScratch {
 
 /// Runs the program on the capture's leaves and scalars; one buffer per output. Everything is
 /// allocated before the first launch. Donated leaves that were taken over have lost their buffer.
-std::vector<Ref<Buffer>> replay(const Program& program, const Capture& capture, jit::Backend& backend,
-                                ReplayScratch& scratch);
+std::vector<Ref<Buffer>> replay(const Program& program, const Capture& capture,
+                                jit::Backend& backend, ReplayScratch& scratch);
 
 }  // namespace encore::trace

@@ -1,14 +1,12 @@
+#include <encore/core/events.h>
+#include <encore/core/settings.h>
 #include <encore/trace/runtime.h>
-
+#include <encore/trace/statistics.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstring>
-
-#include <encore/core/events.h>
-#include <encore/core/settings.h>
-#include <encore/trace/statistics.h>
 
 namespace encore {
 
@@ -45,7 +43,8 @@ Runtime& runtime() {
 Runtime::Runtime() : programs_(settings().cache_bytes) {}
 
 void Runtime::evaluate(std::span<Node* const> roots, SyncKind kind, Location where) {
-  if (kind == SyncKind::read && std::all_of(roots.begin(), roots.end(), [](Node* node) { return node->materialized(); }))
+  if (kind == SyncKind::read &&
+      std::all_of(roots.begin(), roots.end(), [](Node* node) { return node->materialized(); }))
     return;
   std::lock_guard lock(mutex_);
   struct Clear {
@@ -108,7 +107,9 @@ void Runtime::copy_to_device(const Buffer& to, const void* from, size_t bytes) {
 }
 
 void Runtime::copy_to_host(void* to, const Buffer& from, size_t offset, size_t bytes) {
-  if (bytes) jit::backend(from.device()).copy_to_host(to, static_cast<const std::byte*>(from.data()) + offset, bytes);
+  if (bytes)
+    jit::backend(from.device())
+        .copy_to_host(to, static_cast<const std::byte*>(from.data()) + offset, bytes);
 }
 
 void Runtime::check_device(Device device, Location where) {

@@ -1,12 +1,13 @@
-// The one runtime object: caches, lock, scratch. Leaked on purpose, so that exit order doesn't matter.
+// The one runtime object: caches, lock, scratch. Leaked on purpose, so that exit order doesn't
+// matter.
 //
-// One thread evaluates at a time; recording never takes its lock. A node that one thread computes is
-// waited for by others simply because they wait for the lock and then find it materialized.
+// One thread evaluates at a time; recording never takes its lock. A node that one thread computes
+// is waited for by others simply because they wait for the lock and then find it materialized.
 #pragma once
-#include <mutex>
-
 #include <encore/lazy/evaluator.h>
 #include <encore/trace/pipeline.h>
+
+#include <mutex>
 
 namespace encore::trace {
 

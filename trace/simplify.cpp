@@ -1,11 +1,10 @@
+#include <encore/core/hash.h>
+#include <encore/lazy/instruction.h>
 #include <encore/trace/simplify.h>
 
 #include <algorithm>
 #include <optional>
 #include <unordered_map>
-
-#include <encore/core/hash.h>
-#include <encore/lazy/instruction.h>
 
 namespace encore::trace {
 namespace {
@@ -41,7 +40,7 @@ class Simplifier {
 
   /// What is stored is row-major either way, so an output's own reshape costs nothing.
   NodeId without_reshape(NodeId id) const {
-    while (node(id).op == OpId::reshape && 
+    while (node(id).op == OpId::reshape &&
            (!node(node(id).inputs[0]).inputs.empty() || node(node(id).inputs[0]).op == OpId::leaf))
       id = node(id).inputs[0];
     return id;
@@ -68,15 +67,18 @@ class Simplifier {
       case OpId::cast:
         if (node(fresh.inputs[0]).dtype == fresh.dtype) return fresh.inputs[0];
         break;
-      case OpId::reshape: return reshape(fresh);
-      case OpId::permute: return permute(fresh);
+      case OpId::reshape:
+        return reshape(fresh);
+      case OpId::permute:
+        return permute(fresh);
       case OpId::expand:
         if (node(fresh.inputs[0]).op == OpId::expand && aligned_expand(fresh))
           fresh.inputs[0] = node(fresh.inputs[0]).inputs[0];
         if (node(fresh.inputs[0]).shape == fresh.shape) return fresh.inputs[0];
         break;
       case OpId::slice:
-        if (node(fresh.inputs[0]).shape == fresh.shape && takes_everything(fresh)) return fresh.inputs[0];
+        if (node(fresh.inputs[0]).shape == fresh.shape && takes_everything(fresh))
+          return fresh.inputs[0];
         break;
       case OpId::mul:
         for (int side : {0, 1})
@@ -104,24 +106,27 @@ class Simplifier {
     return true;
   }
 
-  /// Expands compose when the inner one added no leading axes that the outer would misplace: always,
-  /// under the right-aligned rule.
+  /// Expands compose when the inner one added no leading axes that the outer would misplace:
+  /// always, under the right-aligned rule.
   bool aligned_expand(const GraphNode& outer) const {
     return broadcasts_to(node(node(outer.inputs[0]).inputs[0]).shape, outer.shape);
   }
 
   bool same_value_shape(const GraphNode& fresh, int side) const {
-    return node(fresh.inputs[side]).shape == fresh.shape && node(fresh.inputs[side]).dtype == fresh.dtype;
+    return node(fresh.inputs[side]).shape == fresh.shape &&
+           node(fresh.inputs[side]).dtype == fresh.dtype;
   }
 
   bool is_literal(NodeId id, double value) const {
     const GraphNode* source = &node(id);
-    while (source->op == OpId::expand || source->op == OpId::reshape) source = &node(source->inputs[0]);
+    while (source->op == OpId::expand || source->op == OpId::reshape)
+      source = &node(source->inputs[0]);
     return source->op == OpId::literal && source->bits == Scalar(value).bits_as(source->dtype);
   }
 
   std::optional<NodeId> reshape(GraphNode& fresh) {
-    while (node(fresh.inputs[0]).op == OpId::reshape) fresh.inputs[0] = node(fresh.inputs[0]).inputs[0];
+    while (node(fresh.inputs[0]).op == OpId::reshape)
+      fresh.inputs[0] = node(fresh.inputs[0]).inputs[0];
     if (node(fresh.inputs[0]).shape == fresh.shape) return fresh.inputs[0];
     return {};
   }
@@ -138,8 +143,12 @@ class Simplifier {
   }
 
   GraphNode like(const GraphNode& model, OpId op, Shape shape, NodeId input) const {
-    return {.op = op, .dtype = node(input).dtype, .shape = shape, .inputs = {input},
-            .location = model.location, .scope = model.scope};
+    return {.op = op,
+            .dtype = node(input).dtype,
+            .shape = shape,
+            .inputs = {input},
+            .location = model.location,
+            .scope = model.scope};
   }
 
   NodeId reduce(const GraphNode& model, NodeId input, uint32_t mask) {
@@ -168,8 +177,10 @@ class Simplifier {
     if (!(mask >> last & 1)) return {};
     uint32_t row = trailing_run(mask, shape, last);
     bool full = shape.numel() == extent_of(shape, mask);
-    if (full && shape.numel() >= long_reduction && shape[last] < natural_row) return cut_rows(fresh, shape);
-    if (full && mask == (1u << last) && shape.numel() >= long_reduction) return cut_rows(fresh, shape);
+    if (full && shape.numel() >= long_reduction && shape[last] < natural_row)
+      return cut_rows(fresh, shape);
+    if (full && mask == (1u << last) && shape.numel() >= long_reduction)
+      return cut_rows(fresh, shape);
     if (full) row = 1u << last;
     if (mask == row) return {};
     NodeId inner = reduce(fresh, fresh.inputs[0], row);
@@ -187,13 +198,16 @@ class Simplifier {
   static uint32_t trailing_run(uint32_t mask, const Shape& shape, int last) {
     uint32_t run = 0;
     for (int axis = last; axis >= 0; --axis) {
-      if (mask >> axis & 1) run |= 1u << axis;
-      else if (shape[axis] != 1) break;
+      if (mask >> axis & 1)
+        run |= 1u << axis;
+      else if (shape[axis] != 1)
+        break;
     }
     return run;
   }
 
-  /// A full reduction as rows of `reduction_row`, padded with the identity where it does not divide.
+  /// A full reduction as rows of `reduction_row`, padded with the identity where it does not
+  /// divide.
   std::optional<NodeId> cut_rows(const GraphNode& fresh, const Shape& shape) {
     int64_t count = shape.numel(), rows = (count + reduction_row - 1) / reduction_row;
     NodeId flat = add(like(fresh, OpId::reshape, Shape{count}, fresh.inputs[0]));
@@ -215,14 +229,27 @@ class Simplifier {
     GraphNode literal{.op = OpId::literal, .dtype = dtype, .shape = {}, .location = fresh.location};
     double infinity = __builtin_inf();
     switch (fresh.op) {
-      case OpId::reduce_sum: literal.bits = Scalar(0).bits_as(dtype); break;
-      case OpId::reduce_any: literal.bits = 0; break;
-      case OpId::reduce_prod: literal.bits = Scalar(1).bits_as(dtype); break;
-      case OpId::reduce_all: literal.bits = 1; break;
+      case OpId::reduce_sum:
+        literal.bits = Scalar(0).bits_as(dtype);
+        break;
+      case OpId::reduce_any:
+        literal.bits = 0;
+        break;
+      case OpId::reduce_prod:
+        literal.bits = Scalar(1).bits_as(dtype);
+        break;
+      case OpId::reduce_all:
+        literal.bits = 1;
+        break;
       // Saturates to the smallest and greatest integer.
-      case OpId::reduce_max: literal.bits = Scalar(-infinity).bits_as(dtype); break;
-      case OpId::reduce_min: literal.bits = Scalar(infinity).bits_as(dtype); break;
-      default: return {};
+      case OpId::reduce_max:
+        literal.bits = Scalar(-infinity).bits_as(dtype);
+        break;
+      case OpId::reduce_min:
+        literal.bits = Scalar(infinity).bits_as(dtype);
+        break;
+      default:
+        return {};
     }
     return add(std::move(literal));
   }

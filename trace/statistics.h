@@ -6,18 +6,18 @@
 namespace encore::trace {
 
 // STATISTIC(name, what it counts)
-#define ENCORE_STATISTICS(STATISTIC)                                              \
-  STATISTIC(nodes_captured, "nodes that syncs had to compute")                     \
-  STATISTIC(syncs, "synchronization points that had something to do")              \
-  STATISTIC(trace_hits, "syncs whose program was known")                           \
-  STATISTIC(trace_misses, "syncs that were planned and compiled")                  \
-  STATISTIC(kernels_compiled, "kernels compiled")                                  \
-  STATISTIC(launches, "kernel launches")                                           \
-  STATISTIC(cuts, "automatic cuts")                                                \
-  STATISTIC(evictions, "programs and kernels dropped for the cache budget")        \
-  STATISTIC(capture_nanoseconds, "time capturing and fingerprinting")              \
-  STATISTIC(plan_nanoseconds, "time simplifying, fusing, lowering and planning")   \
-  STATISTIC(compile_nanoseconds, "time compiling and loading kernels")             \
+#define ENCORE_STATISTICS(STATISTIC)                                             \
+  STATISTIC(nodes_captured, "nodes that syncs had to compute")                   \
+  STATISTIC(syncs, "synchronization points that had something to do")            \
+  STATISTIC(trace_hits, "syncs whose program was known")                         \
+  STATISTIC(trace_misses, "syncs that were planned and compiled")                \
+  STATISTIC(kernels_compiled, "kernels compiled")                                \
+  STATISTIC(launches, "kernel launches")                                         \
+  STATISTIC(cuts, "automatic cuts")                                              \
+  STATISTIC(evictions, "programs and kernels dropped for the cache budget")      \
+  STATISTIC(capture_nanoseconds, "time capturing and fingerprinting")            \
+  STATISTIC(plan_nanoseconds, "time simplifying, fusing, lowering and planning") \
+  STATISTIC(compile_nanoseconds, "time compiling and loading kernels")           \
   STATISTIC(replay_nanoseconds, "time replaying programs")
 
 struct Statistics {
