@@ -3,6 +3,7 @@
 // Not thread-safe: its owner locks. Values are handed out as they are (use shared_ptr for values that
 // must outlive eviction). The newest value always stays, even when it alone is over the budget.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <list>
 #include <unordered_map>

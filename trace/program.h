@@ -3,7 +3,6 @@
 #pragma once
 #include <encore/jit/backend.h>
 #include <encore/trace/capture.h>
-#include <encore/trace/plan_memory.h>
 
 #include <memory>
 #include <vector>

@@ -1,6 +1,7 @@
 #include <encore/core/events.h>
 #include <encore/core/settings.h>
 #include <encore/trace/runtime.h>
+#include <encore/trace/pipeline.h>
 #include <encore/trace/statistics.h>
 #include <fmt/format.h>
 

@@ -5,7 +5,8 @@
 // is waited for by others simply because they wait for the lock and then find it materialized.
 #pragma once
 #include <encore/lazy/evaluator.h>
-#include <encore/trace/pipeline.h>
+#include <encore/trace/kernel_store.h>
+#include <encore/trace/program.h>
 
 #include <mutex>
 
