@@ -14,6 +14,8 @@
 #include <llvm/IR/Verifier.h>
 #include <llvm/Support/raw_ostream.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <exception>
 
@@ -95,8 +97,12 @@ class CpuBackend : public Backend {
 
   std::vector<Binary> compile(std::span<const Kernel* const> kernels) override {
     std::vector<Binary> binaries(kernels.size());
-    parallel_for(int64_t(kernels.size()), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) binaries[size_t(i)] = compile_one(*kernels[size_t(i)]);
+    // Kernels differ much in size, so each thread takes the next one when it is done.
+    std::atomic<size_t> next{0};
+    auto workers = int64_t(std::min(kernels.size(), size_t(thread_count())));
+    parallel_for(workers, [&](int64_t, int64_t) {
+      for (size_t i; (i = next.fetch_add(1)) < kernels.size();)
+        binaries[i] = compile_one(*kernels[i]);
     });
     return binaries;
   }

@@ -104,56 +104,6 @@ Value* Arithmetic::compare(Opcode op, DType dtype, Value* a, Value* b) {
   return with_sign ? ir_.CreateICmpSLE(a, b) : ir_.CreateICmpULE(a, b);
 }
 
-/// The divisor with 1 in place of 0 and, under MIN, of -1: what is left cannot trap, and
-/// MIN / 1 and MIN % 1 are the wanted results of MIN / -1 and MIN % -1.
-Value* Arithmetic::guarded_divisor(DType dtype, Value* a, Value* b) {
-  Type* type = a->getType();
-  if (auto* constant = llvm::dyn_cast<llvm::Constant>(b)) {
-    auto* vector = type->isVectorTy() ? constant->getSplatValue() : constant;
-    auto* number = llvm::dyn_cast_or_null<llvm::ConstantInt>(vector);
-    if (number && !number->isZero() && !number->isMinusOne()) return b;
-  }
-  Value* unsafe = ir_.CreateICmpEQ(b, llvm::Constant::getNullValue(type));
-  if (is_signed(dtype)) {
-    auto lowest = llvm::APInt::getSignedMinValue(type->getScalarSizeInBits());
-    Value* overflows = ir_.CreateAnd(ir_.CreateICmpEQ(a, llvm::ConstantInt::get(type, lowest)),
-                                     ir_.CreateICmpEQ(b, llvm::Constant::getAllOnesValue(type)));
-    unsafe = ir_.CreateOr(unsafe, overflows);
-  }
-  return ir_.CreateSelect(unsafe, llvm::ConstantInt::get(type, 1), b);
-}
-
-/// a / b for b that cannot trap. No processor divides vectors of integers; a quotient of floating
-/// numbers that hold both exactly truncates to the right one.
-Value* Arithmetic::quotient(DType dtype, Value* a, Value* b) {
-  bool with_sign = is_signed(dtype);
-  Type* type = a->getType();
-  if (!type->isVectorTy() || size_of(dtype) == 8 || llvm::isa<llvm::Constant>(b))
-    return with_sign ? ir_.CreateSDiv(a, b) : ir_.CreateUDiv(a, b);
-  Type* exact = lanes_like(size_of(dtype) == 4 ? ir_.getDoubleTy() : ir_.getFloatTy(), type);
-  auto widen = [&](Value* value) {
-    return with_sign ? ir_.CreateSIToFP(value, exact) : ir_.CreateUIToFP(value, exact);
-  };
-  Value* ratio = ir_.CreateFDiv(widen(a), widen(b));
-  if (!with_sign) return ir_.CreateFPToUI(ratio, type);
-  return ir_.CreateIntCast(ir_.CreateFPToSI(ratio, lanes_like(ir_.getInt32Ty(), type)), type, true);
-}
-
-Value* Arithmetic::divide(DType dtype, Value* a, Value* b) {
-  if (is_floating(dtype)) return ir_.CreateFDiv(a, b);
-  Value* zero = llvm::Constant::getNullValue(a->getType());
-  Value* whole = quotient(dtype, a, guarded_divisor(dtype, a, b));
-  return ir_.CreateSelect(ir_.CreateICmpEQ(b, zero), zero, whole);
-}
-
-Value* Arithmetic::remainder(DType dtype, Value* a, Value* b) {
-  if (is_floating(dtype)) return ir_.CreateFRem(a, b);
-  Value* divisor = guarded_divisor(dtype, a, b);
-  Value* rest = ir_.CreateSub(a, ir_.CreateMul(quotient(dtype, a, divisor), divisor));
-  Value* zero = llvm::Constant::getNullValue(a->getType());
-  return ir_.CreateSelect(ir_.CreateICmpEQ(b, zero), a, rest);
-}
-
 Value* Arithmetic::extreme(bool maximum, DType dtype, Value* a, Value* b) {
   Value* first = maximum ? compare(Opcode::lt, dtype, b, a) : compare(Opcode::lt, dtype, a, b);
   // Two selects: the first is one machine instruction, with the order of operands that we mean.

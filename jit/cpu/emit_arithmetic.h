@@ -45,6 +45,9 @@ class Arithmetic {
   llvm::Value* scale2_f64(llvm::Value* a, llvm::Value* b);
   llvm::Value* power_of_two(llvm::Value* exponent);
   llvm::Value* quotient(DType dtype, llvm::Value* a, llvm::Value* b);
+  llvm::Value* quotient_of_64_bits(bool with_sign, llvm::Value* a, llvm::Value* b);
+  llvm::Value* quotient_by_f64(llvm::Value* a, llvm::Value* b);
+  llvm::Value* quotient_by_lanes(bool with_sign, llvm::Value* a, llvm::Value* b);
   llvm::Value* guarded_divisor(DType dtype, llvm::Value* a, llvm::Value* b);
   llvm::Value* clamp(llvm::Value* a, double low, double high);
   llvm::Value* is_nan(llvm::Value* a) { return ir_.CreateFCmpUNO(a, a); }

@@ -12,6 +12,7 @@
 #include <llvm/IR/Module.h>
 
 #include <functional>
+#include <set>
 #include <string_view>
 #include <vector>
 
@@ -125,6 +126,7 @@ class Emitter {
   llvm::Value* element_pointers(const Access& access, llvm::Value* pointer);
   llvm::Value* access_mask(const Access& access);
   llvm::Value* load(ValueId id);
+  void prefetch_next_row(ValueId id);
   void store(ValueId id, llvm::Value* value);
   void store(const Access& access, llvm::Value* pointer, llvm::Value* value);
   void store_add(ValueId id, llvm::Value* value);
@@ -158,6 +160,8 @@ class Emitter {
   Arithmetic math_;
   llvm::Function* function_ = nullptr;
   llvm::BasicBlock* reserved_ = nullptr;  // where stack memory is taken
+
+  std::set<ValueId> prefetches_;  // loads that ask for the next row
 
   std::vector<llvm::Value*> arguments_, sizes_, scalars_;
   std::vector<llvm::Value*> position_;  // per axis, where it is known

@@ -4,14 +4,27 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <memory>
+#include <string>
 
 namespace encore::jit {
 namespace {
 
+/// The cache that cores share, as the kernel tells it; the C library counts all of a socket's.
 int64_t last_level_cache() {
-  static const int64_t bytes =
-      std::max<int64_t>(sysconf(_SC_LEVEL3_CACHE_SIZE), least_streamed_bytes);
+  int64_t kilobytes = 0;
+  for (const char* level : {"3", "2"}) {
+    std::string path = std::string("/sys/devices/system/cpu/cpu0/cache/index") + level + "/size";
+    if (std::ifstream(path) >> kilobytes) return kilobytes << 10;
+  }
+  return sysconf(_SC_LEVEL2_CACHE_SIZE);
+}
+
+/// Outputs above half of the last-level cache leave it before they are read, because what the
+/// launch reads passes through it as well.
+int64_t streaming_threshold() {
+  static const int64_t bytes = std::max(last_level_cache() / 2, least_streamed_bytes);
   return bytes;
 }
 
@@ -132,7 +145,7 @@ void Launcher::split(const Segment& segment, const Extents& extents, double unit
   Unit unit{&segment, {}};
   Range& range = unit.range;
   range = {0, extents.outer, 0, extents.rows, 0, extents.inner, 0, nullptr, 0, 0};
-  range.streaming = traits_.streamed_bytes * extents.points() > last_level_cache();
+  range.streaming = traits_.streamed_bytes * extents.points() > streaming_threshold();
   int64_t pieces = std::max<int64_t>(1, int64_t(std::llround(cost_ns(extents) / unit_ns)));
   int64_t lines = extents.outer * (traits_.column_accumulators ? extents.chunks
                                    : traits_.serial_rows       ? 1

@@ -2,6 +2,7 @@
 #include <encore/jit/cpu/traits.h>
 
 #include <algorithm>
+#include <map>
 
 namespace encore::jit {
 namespace {
@@ -64,6 +65,11 @@ uint32_t last_axis(const Kernel& kernel, Role role) {
   return none;
 }
 
+uint32_t line_axis(const Kernel& kernel) {
+  uint32_t row = last_axis(kernel, Role::row);
+  return row != none ? row : last_axis(kernel, Role::outer);
+}
+
 int64_t fixed_or(const Kernel& kernel, SizeId size, int64_t otherwise) {
   return size != none && kernel.sizes[size].fixed ? kernel.sizes[size].value : otherwise;
 }
@@ -91,6 +97,26 @@ std::vector<bool> varying_along(const Kernel& kernel, uint32_t axis) {
     varying[i] = result;
   }
   return varying;
+}
+
+std::set<ValueId> last_loads_of_rows(const Kernel& kernel) {
+  std::map<uint32_t, ValueId> last;  // by argument
+  int sweeps = 0;
+  uint32_t row = line_axis(kernel), inner = last_axis(kernel, Role::inner);
+  for (const Stage& stage : kernel.stages) {
+    if (stage.kind != StageKind::sweep) continue;
+    ++sweeps;
+    for (ValueId id = stage.begin; id < stage.end; ++id) {
+      if (kernel.instructions[id].op != Opcode::load || row == none || inner == none) continue;
+      const Access& access = kernel.accesses[kernel.instructions[id].aux];
+      bool contiguous = fixed_or(kernel, stride_along(kernel, access, inner), 0) == 1;
+      if (contiguous && access.offset == none && stride_along(kernel, access, row) != none)
+        last[access.argument] = id;
+    }
+  }
+  std::set<ValueId> loads;
+  for (auto [argument, id] : last) loads.insert(id);
+  return sweeps > 1 ? loads : std::set<ValueId>{};
 }
 
 bool may_stream(const Kernel& kernel, const Instruction& instruction) {

@@ -3,6 +3,9 @@
 #pragma once
 #include <encore/jit/kernel.h>
 
+#include <set>
+#include <vector>
+
 namespace encore::jit {
 
 struct Traits {
@@ -18,6 +21,10 @@ Traits traits_of(const Kernel& kernel);
 /// A launch that writes less than this never bypasses the caches.
 inline constexpr int64_t least_streamed_bytes = 4 << 20;
 
+/// The loads of a kernel with several sweeps that read a row for the last time: where its next row
+/// is best asked for.
+std::set<ValueId> last_loads_of_rows(const Kernel& kernel);
+
 /// May this instruction bypass the caches? Only plain stores of whole vectors in a sweep.
 bool may_stream(const Kernel& kernel, const Instruction& instruction);
 
@@ -27,6 +34,10 @@ uint32_t last_axis(const Kernel& kernel, Role role);
 /// Does a contraction's operand read memory better along the contracted points than along its rows
 /// (a) or columns (b)?
 bool operand_runs_along_depth(const Kernel& kernel, bool a);
+
+/// The axis that one row is left for the next on: the last row axis, without rows the last outer
+/// one; or `none`.
+uint32_t line_axis(const Kernel& kernel);
 
 /// For each instruction: does its value differ along `axis`? Stores count as differing.
 std::vector<bool> varying_along(const Kernel& kernel, uint32_t axis);
