@@ -1,9 +1,10 @@
 // Is a training step one trace that is compiled once, whatever the rate, the count and the loss?
 #include <encore/encore.h>
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include <cmath>
-#include <random>
+#include <thread>
+#include <utility>
 
 namespace encore {
 namespace {
@@ -129,6 +130,70 @@ TEST(Training, TwoRunsFromOneSeedAreEqual) {
     return net.fc2.weight.value().to_vector<float>();
   };
   EXPECT_EQ(run(), run());
+}
+
+/// Weights after some steps, from given initial ones; `between` runs after the forward pass.
+template <class Between>
+std::vector<float> trained(Net net, const Spirals& data, Between between) {
+  Sgd optimizer(net.parameters(), {.lr = 0.1});
+  for (int step = 0; step < 5; ++step) {
+    Tensor loss = cross_entropy(net(data.x), data.y);
+    between(loss);
+    optimizer.minimize(loss);
+  }
+  return net.fc1.weight.value().to_vector<float>();
+}
+
+void expect_near(const std::vector<float>& found, const std::vector<float>& expected) {
+  EXPECT_THAT(found, testing::Pointwise(testing::FloatNear(1e-5f), expected));
+}
+
+TEST(Training, ReadingTheLossFirstChangesNothing) {
+  manual_seed(9);
+  Spirals data(16);
+  Net net;
+  std::vector<float> expected = trained(net, data, [](Tensor&) {});
+  expect_near(trained(net, data, [](Tensor& loss) { (void)loss.item<float>(); }), expected);
+  expect_near(trained(net, data, [](Tensor& loss) { eval(loss); }), expected);
+}
+
+TEST(Training, AutomaticCutsChangeNothing) {
+  manual_seed(10);
+  Spirals data(16);
+  Net net;
+  std::vector<float> expected = trained(net, data, [](Tensor&) {});
+  int64_t cuts = stats().cuts;
+  for (int64_t budget : {5, 13, 40}) {
+    int64_t before = std::exchange(settings().cut_nodes, budget);
+    std::vector<float> found = trained(net, data, [](Tensor&) {});
+    settings().cut_nodes = before;
+    expect_near(found, expected);
+  }
+  EXPECT_GT(stats().cuts, cuts + 10);
+}
+
+TEST(Training, ThreadsTrainTheirOwnModels) {
+  manual_seed(11);
+  Spirals data(16);
+  std::vector<Net> nets(4);
+  std::vector<std::vector<float>> expected, found(nets.size());
+  for (const Net& net : nets) expected.push_back(trained(net, data, [](Tensor&) {}));
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < nets.size(); ++i)
+    threads.emplace_back([&, i] { found[i] = trained(nets[i], data, [](Tensor&) {}); });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(found, expected);
+}
+
+TEST(Stats, AreTabledOneLineACounter) {
+  Stats before = stats();
+  eval(full({3}, 1.0) + full({3}, 2.0));
+  Stats after = stats();
+  EXPECT_EQ(after.syncs, before.syncs + 1);
+  EXPECT_GE(after.launches, before.launches + 1);
+  std::string text = stats_table(after);
+  EXPECT_THAT(text, testing::HasSubstr("trace hits"));
+  EXPECT_THAT(text, testing::HasSubstr("peak bytes"));
 }
 
 }  // namespace
