@@ -1,4 +1,5 @@
 // What moves elements: shapes, folding, values, gradients and refusals.
+#include <encore/core/settings.h>
 #include <encore/lazy/movement.h>
 
 #include "graph_oracle.h"
@@ -228,6 +229,16 @@ TEST(Movement, WorksOnScalarsAndLiterals) {
   expect_values(slice(x, {{1, 2}}).reshape({3}), {4, 4, 4});
   expect_values(pad(literal_node(2, f64, cpu).reshape({1}), {1}, {1}, 5), {5, 2, 5});
   expect_values(concat({x.flatten(), scalar_node(3, f64, cpu).expand({1})}).max(), {4});
+}
+
+TEST(Movement, LongChainsAreDestroyedWithoutEvaluation) {
+  Settings before = settings();
+  settings().cut_nodes = settings().cut_bytes = 0;
+  Tensor x = numbers({4}), y = x;
+  for (int i = 0; i < 100000; ++i) x = concat(split(x, 2));
+  for (int i = 0; i < 300000; ++i) y = 2 * y;
+  x = y = Tensor();
+  settings() = before;
 }
 
 TEST(MovementGradient, AgreesWithDifferences) {
