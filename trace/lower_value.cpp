@@ -91,7 +91,7 @@ IndexExpression ValueLowering::flatten(const Index& index, const Shape& shape) c
     flat = indexer_.sum(flat, indexer_.affine(index[dim], stride, 0));
     stride *= shape[dim];
   }
-  return flat;
+  return indexer_.resolved(flat);
 }
 
 std::vector<int64_t> ValueLowering::strides_of(const IndexExpression& flat) const {
