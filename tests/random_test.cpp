@@ -1,5 +1,6 @@
 // Random tensors: what they record, the numbers they stand for, and the generator's state.
 #include <encore/lazy/random.h>
+#include <encore/trace/statistics.h>
 
 #include <algorithm>
 #include <set>
@@ -119,6 +120,46 @@ TEST(Bernoulli, FollowsItsProbability) {
   EXPECT_NEAR(ones, 3000, 4 * std::sqrt(2100));
   expect_values(bernoulli(leaf(Doubles{0, 1}, {2, 1}), {2, 3}), {0, 0, 0, 1, 1, 1});
   EXPECT_EQ(bernoulli(0.5, {2}, {.dtype = boolean}).dtype(), boolean);
+}
+
+TEST(Random, TheRuntimeDrawsTheNumbersOfTheNodes) {
+  for (int64_t length : {1, 15, 16, 17, 1000})
+    for (DType dtype : {f16, bf16, f32, f64}) {
+      SCOPED_TRACE(name_of(dtype));
+      Tensor x = rand({length}, {.dtype = dtype}), y = randn({length}, {.dtype = f64});
+      Doubles expected = values(x);
+      EXPECT_EQ(x.to_vector<double>(), expected);
+      expected = values(y);
+      expect_close(y.to_vector<double>(), expected, 1e-13);
+      Tensor z = randint(-100, 1000, {length}), coin = bernoulli(0.25, {length});
+      expected = values(z);
+      EXPECT_EQ(z.to_vector<double>(), expected);
+      expected = values(coin);
+      EXPECT_EQ(coin.to_vector<double>(), expected);
+    }
+}
+
+TEST(Randint, SpansSixtyFourBits) {
+  manual_seed(12);
+  constexpr int64_t low = -(int64_t(1) << 62), high = (int64_t(1) << 62) + 5;
+  std::vector<int64_t> found = randint(low, high, {40}).to_vector<int64_t>();
+  for (uint32_t i = 0; i < 40; ++i) {
+    auto words = philox({i, 0, 0, 0}, {12, 0});
+    uint64_t offset = (uint64_t(words[0]) << 32 | words[1]) % (uint64_t(high) - uint64_t(low));
+    EXPECT_EQ(found[i], int64_t(uint64_t(low) + offset));
+  }
+}
+
+TEST(Random, ReplaysDrawNewNumbers) {
+  manual_seed(13);
+  std::set<double> seen;
+  int64_t compiled = 0;
+  for (int step = 0; step < 20; ++step) {
+    for (double value : rand({8}, {.dtype = f64}).to_vector<double>()) seen.insert(value);
+    if (step == 0) compiled = trace::statistics().kernels_compiled;
+  }
+  EXPECT_EQ(trace::statistics().kernels_compiled, compiled);
+  EXPECT_EQ(seen.size(), 160u);
 }
 
 TEST(Random, Refuses) {
