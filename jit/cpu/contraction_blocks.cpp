@@ -336,15 +336,8 @@ void finish_empty(const Product& product) {
     int64_t row = 0;
     do {
       const int64_t rows = std::min(chunk, product.rows - row);
-      const Tile tile{nullptr,
-                      product.columns,
-                      outer,
-                      row,
-                      rows,
-                      0,
-                      product.columns,
-                      totals.get(),
-                      stride};
+      const Tile tile{nullptr, product.columns, outer,        row,   rows,
+                      0,       product.columns, totals.get(), stride};
       sink.finish(sink.segment->arguments, sink.segment->sizes, sink.segment->scalars, &tile);
       row += rows;
     } while (row < product.rows);
