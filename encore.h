@@ -29,6 +29,7 @@
 #include <encore/optim/optimizer.h>
 #include <encore/optim/schedule.h>
 #include <encore/optim/sgd.h>
+#include <encore/trace/compiled_function.h>
 #include <encore/trace/statistics.h>
 #include <encore/utils/data_loader.h>
 #include <encore/utils/dump.h>

@@ -155,4 +155,6 @@ Tensor randperm(int64_t count, Options options, At at) {
   return from_vector(order, {count}, options.device, at).to(options.dtype, at);
 }
 
+int64_t next_draw_index() { return Generator::instance().draw().index; }
+
 }  // namespace encore

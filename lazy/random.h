@@ -25,4 +25,7 @@ Tensor bernoulli(const Arg& p, Shape shape, Options options = {},
 Tensor randperm(int64_t count, Options options = {.dtype = DType::i64},
                 Tensor::At at = Tensor::At::current());
 
+/// Takes the next draw index from the process's generator: what each random tensor does once.
+int64_t next_draw_index();
+
 }  // namespace encore

@@ -62,28 +62,52 @@ void Runtime::evaluate(std::span<Node* const> roots, SyncKind kind, Location whe
   if (events::wanted(EventKind::sync))
     events::report({EventKind::sync, name_of(kind), {}, int64_t(capture_.nodes.size()), where});
   jit::Backend& backend = jit::backend(capture_.outputs[0]->device);
-  std::shared_ptr<const Program> program = find_or_compile(backend, where);
+  std::shared_ptr<const Program> program = find_or_compile(capture_, backend, where);
   Stopwatch replay_watch;
   publish(replay(*program, capture_, backend, scratch_));
   replay_watch.stop(counters().replay_nanoseconds);
   counters().launches += int64_t(program->launches.size());
 }
 
-std::shared_ptr<const Program> Runtime::find_or_compile(jit::Backend& backend, Location where) {
-  if (auto* found = programs_.find(capture_.key); found && (*found)->words == capture_.words) {
+std::shared_ptr<const Program> Runtime::find_or_compile(const Capture& capture, jit::Backend& backend,
+                                                        Location where) {
+  if (auto* found = programs_.find(capture.key); found && (*found)->words == capture.words) {
     ++counters().trace_hits;
     return *found;
   }
   Stopwatch watch;
   int64_t compiling = counters().compile_nanoseconds;
-  std::shared_ptr<const Program> program = compile(capture_, backend, kernels_, where);
+  std::shared_ptr<const Program> program = compile(capture, backend, kernels_, where);
   watch.stop(counters().plan_nanoseconds);
   counters().plan_nanoseconds -= counters().compile_nanoseconds - compiling;
   ++counters().trace_misses;
   int64_t evicted = programs_.evictions() + kernels_.evictions();
-  programs_.put(capture_.key, program, program->bytes());
+  programs_.put(capture.key, program, program->bytes());
   counters().evictions += programs_.evictions() + kernels_.evictions() - evicted;
   return program;
+}
+
+int Recorded::output_of(const Node* node) const {
+  auto found = std::find(capture.outputs.begin(), capture.outputs.end(), node);
+  return found == capture.outputs.end() ? -1 : int(found - capture.outputs.begin());
+}
+
+void Runtime::record(std::span<Node* const> roots, Location where, Recorded& into) {
+  std::lock_guard lock(mutex_);
+  trace::capture(roots, SyncKind::read, into.capture);
+  if (into.capture.outputs.empty()) return;
+  into.program = find_or_compile(into.capture, jit::backend(into.capture.outputs[0]->device), where);
+  for (Node* node : into.capture.nodes)
+    if (node->pending) node->pending->remove(node);
+}
+
+std::vector<Ref<Buffer>> Runtime::run(const Recorded& recorded) {
+  if (!recorded.program) return {};
+  std::lock_guard lock(mutex_);
+  jit::Backend& backend = jit::backend(recorded.capture.outputs[0]->device);
+  std::vector<Ref<Buffer>> buffers = replay(*recorded.program, recorded.capture, backend, scratch_);
+  counters().launches += int64_t(recorded.program->launches.size());
+  return buffers;
 }
 
 void Runtime::publish(std::vector<Ref<Buffer>> buffers) {

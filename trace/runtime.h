@@ -12,6 +12,15 @@
 
 namespace encore::trace {
 
+/// A trace that was captured and compiled but not published: it can run again and again on what its
+/// leaves and scalars then hold. Its nodes are in no pending list any more.
+struct Recorded {
+  Capture capture;
+  std::shared_ptr<const Program> program;
+  /// Which output a node is; -1: none (it was given).
+  int output_of(const Node* node) const;
+};
+
 class Runtime final : public Evaluator {
  public:
   Runtime();
@@ -26,13 +35,19 @@ class Runtime final : public Evaluator {
   /// What a read of `root` would run, for people; runs and compiles nothing. Empty: it is computed already.
   std::string explain(Node* root);
 
+  /// Captures and compiles what `roots` need.
+  void record(std::span<Node* const> roots, Location where, Recorded& into);
+  /// Runs it; one buffer per output of the capture.
+  std::vector<Ref<Buffer>> run(const Recorded& recorded);
+
   /// Forgets every program and kernel; for tests and for memory pressure.
   void clear_caches();
 
  private:
   using Programs = cache::Lru<Hash128, std::shared_ptr<const Program>, HashOfHash128>;
 
-  std::shared_ptr<const Program> find_or_compile(jit::Backend& backend, Location where);
+  std::shared_ptr<const Program> find_or_compile(const Capture& capture, jit::Backend& backend,
+                                                 Location where);
   void publish(std::vector<Ref<Buffer>> buffers);
 
   std::mutex mutex_;
