@@ -10,7 +10,7 @@
 #include <initializer_list>
 #include <numeric>
 
-#include "../tests/kernel_maker.h"
+#include <encore/tests/kernel_maker.h>
 
 namespace encore::jit {
 namespace {
