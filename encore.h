@@ -11,6 +11,7 @@
 #include <encore/lazy/elementwise.h>
 #include <encore/lazy/indexing.h>
 #include <encore/lazy/movement.h>
+#include <encore/lazy/no_sync_scope.h>
 #include <encore/lazy/random.h>
 #include <encore/lazy/reduction.h>
 #include <encore/lazy/tensor.h>

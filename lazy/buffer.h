@@ -1,12 +1,13 @@
 // Memory on a device, counted by reference; what it holds is unknown here.
 //
-// A buffer's bytes are written by one program at a time; readers only exist after the writer is done.
+// A buffer's bytes are written by one program at a time; readers only exist after the writer is
+// done.
 #pragma once
+#include <encore/core/counted.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-
-#include <encore/core/counted.h>
 
 namespace encore {
 
@@ -38,12 +39,16 @@ class Buffer : public Counted<Buffer> {
   /// Memory of the user's (from_blob) is read in place but never donated.
   bool is_foreign() const { return foreign_; }
   void mark_foreign() { foreign_ = true; }
+  /// It was donated to a program that failed on the way: what it holds is no value of anything.
+  bool is_lost() const { return lost_; }
+  void lose() { lost_ = true; }
 
  private:
   void* data_;
   size_t bytes_;
   Device device_;
   bool foreign_ = false;
+  bool lost_ = false;
   std::function<void(void*, size_t)> free_;
 };
 

@@ -13,10 +13,13 @@ enum class SyncKind : uint8_t {
 class Evaluator {
  public:
   virtual ~Evaluator() = default;
-  /// Afterwards every root has a buffer. On a throw nothing has changed.
+  /// Afterwards every root has a buffer. On a throw nothing has changed, save where numerics are
+  /// checked (everything is computed, then the culprit thrown) or a device failed on the way (what
+  /// it had overwritten throws BufferLost from then on).
   virtual void evaluate(std::span<Node* const> roots, SyncKind kind, Location where) = 0;
-  /// `walked` were tape nodes; no gradient will flow through them again. Those that are materialized
-  /// drop their inputs now, the others when they are. The runtime holds its lock around this.
+  /// `walked` were tape nodes; no gradient will flow through them again. Those that are
+  /// materialized drop their inputs now, the others when they are. The runtime holds its lock
+  /// around this.
   virtual void consume_tape(std::span<Node* const> walked) {
     for (Node* node : walked) {
       node->needs_gradient = false;

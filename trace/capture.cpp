@@ -1,3 +1,4 @@
+#include <encore/core/error.h>
 #include <encore/core/settings.h>
 #include <encore/trace/capture.h>
 
@@ -70,14 +71,14 @@ void choose_outputs(SyncKind kind, const std::vector<Node*>& nodes, std::vector<
 }
 
 /// A leaf may be overwritten iff only nodes that let go of it with this trace refer to it. A node
-/// keeps its inputs when a gradient may need them, or when it lives on without having been stored.
+/// keeps its inputs when it lives on and a gradient may need them, or it has not been stored.
 void choose_donations(Capture& into, const std::vector<uint8_t>& stored) {
   for (Node* leaf : into.leaves) leaf->trace_users = 0;
   std::vector<uint8_t> lives_on(into.nodes.size());
   for (uint32_t i = uint32_t(into.nodes.size()); i-- > 0;) {
     Node* node = into.nodes[i];
     bool held = node->handles() || node->users() > node->trace_users + 1;  // one is the capture
-    bool keeps_inputs = node->needs_gradient || (!stored[i] && (held || lives_on[i]));
+    bool keeps_inputs = (held || lives_on[i]) && (node->needs_gradient || !stored[i]);
     for (Node* input : node->input_span()) {
       if (input->materialized())
         input->trace_users += !keeps_inputs;
@@ -123,6 +124,9 @@ class Canonical {
  private:
   void write_source(Node* node) {
     if (node->materialized()) {  // a leaf, whatever it once was
+      if (node->buffer->is_lost())
+        throw BufferLost("a value was overwritten by a program that then failed", node->location,
+                         "load it again, from a checkpoint or from where it came");
       head(node, OpId::leaf, 0);
       into_.leaves.push_back(node);
     } else {

@@ -13,8 +13,6 @@
 namespace encore::trace {
 namespace {
 
-/// Leaves room below the kernel's cap for addressing and finishing.
-constexpr uint32_t instruction_budget = jit::max_instructions * 3 / 4;
 /// A shared load smaller than this does not bring independent clusters together.
 constexpr int64_t worth_sharing = 1 << 14;
 
@@ -37,6 +35,7 @@ class Fuser {
   Fuser(const Graph& graph, const jit::Limits& limits)
       : graph_(graph),
         limits_(limits),
+        budget_(limits.instructions * 3 / 4),
         fusing_(settings().fuse),
         inlined_(choose_inlined(graph, fusing_)),
         cluster_of_(graph.nodes.size(), no_cluster),
@@ -179,7 +178,8 @@ class Fuser {
     uint32_t last = 1u << (cluster.extents.size() - 1);
     bool row = fresh ? (mask & last) != 0 || indexes : mask == cluster.inner;
     if (settings().strict && row != naturally_row(id)) return Kind::refused;
-    if (row) return cluster.contraction == ~0u && !(mask & cluster.rows) ? Kind::row : Kind::refused;
+    if (row)
+      return cluster.contraction == ~0u && !(mask & cluster.rows) ? Kind::row : Kind::refused;
     bool free = !(mask & cluster.inner) && (cluster.rows == 0 || cluster.rows == mask) && !indexes;
     if (cluster.contraction != ~0u) {
       uint32_t m_axis = 1u << (cluster.extents.size() - 2);
@@ -216,7 +216,7 @@ class Fuser {
     for (uint32_t other : needs)
       if (order_.find(other) != c && order_.reaches(c, other))
         return refuse(id, "it would make a cycle");
-    if (draft.instructions + instruction_count(graph_.nodes[id]) > instruction_budget)
+    if (draft.instructions + instruction_count(graph_.nodes[id]) > budget_)
       return refuse(id, "the kernel would have too many instructions");
     if (draft.loads.size() + paths.size() + draft.cluster.members.size() / 4 + 8 >
         limits_.arguments)
@@ -310,7 +310,7 @@ class Fuser {
     if (from.cluster.scatters || into.cluster.scatters) return;
     if (from.cluster.contraction != ~0u && into.cluster.contraction != ~0u) return;
     if (!order_.can_merge(mine, c)) return;
-    if (into.instructions + from.instructions > instruction_budget) return;
+    if (into.instructions + from.instructions > budget_) return;
     if (into.loads.size() + from.loads.size() +
             (into.cluster.members.size() + from.cluster.members.size()) / 4 + 8 >
         limits_.arguments)
@@ -428,6 +428,7 @@ class Fuser {
 
   const Graph& graph_;
   const jit::Limits& limits_;
+  uint32_t budget_;  // of instructions; leaves room for addressing and finishing
   bool fusing_;
   std::vector<bool> inlined_;
   std::vector<Draft> drafts_;

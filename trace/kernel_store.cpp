@@ -1,3 +1,4 @@
+#include <encore/core/error.h>
 #include <encore/core/events.h>
 #include <encore/core/settings.h>
 #include <encore/trace/kernel_store.h>
@@ -77,6 +78,9 @@ std::vector<std::shared_ptr<const jit::Executable>> KernelStore::get(
   std::vector<const Kernel*> kernels;
   for (const Missing& one : missing) kernels.push_back(&one.kernel);
   if (kernels.empty()) return result;
+  for (const Kernel* kernel : kernels)
+    if (until_failure_ && --until_failure_ == 0)
+      throw Error("compiling kernel '" + kernel->name + "' failed as a test wanted", {});
   std::vector<jit::Binary> binaries = backend.compile(kernels);
   std::vector<std::shared_ptr<const jit::Executable>> loaded;
   for (size_t i = 0; i < missing.size(); ++i)

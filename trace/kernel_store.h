@@ -29,12 +29,14 @@ class KernelStore {
                                                           std::span<const KernelRequest> requests,
                                                           int64_t& compiled);
   void clear();
+  void fail_compile(int64_t n) { until_failure_ = n; }
   int64_t bytes() const { return executables_.bytes(); }
   int64_t evictions() const { return executables_.evictions(); }
 
  private:
   using Executables = cache::Lru<Hash128, std::shared_ptr<const jit::Executable>, HashOfHash128>;
   Executables executables_;
+  int64_t until_failure_ = 0;
   std::unordered_map<Hash128, Hash128, HashOfHash128> first_seen_;  // structure -> exact key
 };
 

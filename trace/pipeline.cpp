@@ -1,9 +1,3 @@
-#include <encore/trace/pipeline.h>
-
-#include <fmt/format.h>
-
-#include <chrono>
-
 #include <encore/core/events.h>
 #include <encore/core/settings.h>
 #include <encore/trace/collapse_axes.h>
@@ -12,9 +6,14 @@
 #include <encore/trace/join_kernels.h>
 #include <encore/trace/lower.h>
 #include <encore/trace/orient_contraction.h>
+#include <encore/trace/pipeline.h>
 #include <encore/trace/plan_memory.h>
 #include <encore/trace/simplify.h>
 #include <encore/trace/statistics.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
 
 namespace encore::trace {
 namespace {
@@ -25,7 +24,8 @@ void report(std::string_view name, Text&& text, Location where = {}) {
   if (events::wanted(EventKind::pass)) events::report({EventKind::pass, name, text(), 0, where});
 }
 
-void report_kernels(const LoweredTrace& lowered, const std::vector<uint32_t>& launch_of, jit::Backend& backend) {
+void report_kernels(const LoweredTrace& lowered, const std::vector<uint32_t>& launch_of,
+                    jit::Backend& backend) {
   if (!events::wanted(EventKind::pass)) return;
   for (size_t k = 0; k < lowered.kernels.size(); ++k) {
     bool repeats = k > 0 && launch_of[k] == launch_of[k - 1];  // a joined launch has one body
@@ -33,13 +33,14 @@ void report_kernels(const LoweredTrace& lowered, const std::vector<uint32_t>& la
     const jit::Kernel& kernel = lowered.kernels[k].kernel;
     std::string name = fmt::format("{}-{}", launch_of[k], kernel.name);
     report("kernel:" + name, [&] { return jit::to_text(kernel); });
-    for (const jit::Listing& listing : backend.listings(kernel)) report(listing.kind + ":" + name, [&] { return listing.text; });
+    for (const jit::Listing& listing : backend.listings(kernel))
+      report(listing.kind + ":" + name, [&] { return listing.text; });
   }
 }
 
-std::vector<std::shared_ptr<const jit::Executable>> compile_kernels(const LoweredTrace& lowered,
-                                                                    const std::vector<uint32_t>& launch_of,
-                                                                    jit::Backend& backend, KernelStore& kernels) {
+std::vector<std::shared_ptr<const jit::Executable>> compile_kernels(
+    const LoweredTrace& lowered, const std::vector<uint32_t>& launch_of, jit::Backend& backend,
+    KernelStore& kernels) {
   std::vector<KernelRequest> requests;
   for (size_t k = 0; k < lowered.kernels.size(); ++k) {
     if (k > 0 && launch_of[k] == launch_of[k - 1]) {
@@ -61,7 +62,8 @@ void place_buffers(const LoweredTrace& lowered, const MemoryPlan& plan, Program&
   for (size_t i = 0; i < lowered.buffers.size(); ++i) {
     const PlanBuffer& buffer = lowered.buffers[i];
     uint32_t leaf = buffer.leaf != ~0u ? buffer.leaf : plan.takes_over_leaf[i];
-    program.places.push_back({.leaf = leaf, .arena_offset = plan.arena_offset[i], .bytes = buffer.bytes});
+    program.places.push_back(
+        {.leaf = leaf, .arena_offset = plan.arena_offset[i], .bytes = buffer.bytes});
   }
   for (uint32_t i = 0; i < lowered.output_buffers.size(); ++i) {
     Program::Place& place = program.places[lowered.output_buffers[i]];
@@ -72,10 +74,12 @@ void place_buffers(const LoweredTrace& lowered, const MemoryPlan& plan, Program&
 }
 
 void add_launches(const LoweredTrace& lowered, const std::vector<uint32_t>& launch_of,
-                  const std::vector<std::shared_ptr<const jit::Executable>>& code, Program& program) {
+                  const std::vector<std::shared_ptr<const jit::Executable>>& code,
+                  Program& program) {
   for (size_t k = 0; k < lowered.kernels.size(); ++k) {
     const PlannedKernel& planned = lowered.kernels[k];
-    if (launch_of[k] == program.launches.size()) program.launches.push_back({code[launch_of[k]], {}, planned.kernel.name});
+    if (launch_of[k] == program.launches.size())
+      program.launches.push_back({code[launch_of[k]], {}, planned.kernel.name});
     Program::Segment segment{planned.buffers, {}, planned.scalar_slots};
     for (const jit::Size& size : planned.kernel.sizes) segment.sizes.push_back(size.value);
     program.pointer_count += uint32_t(segment.buffers.size());
@@ -88,7 +92,8 @@ void add_launches(const LoweredTrace& lowered, const std::vector<uint32_t>& laun
 std::string launches_text(const Program& program) {
   std::string text;
   for (size_t i = 0; i < program.launches.size(); ++i)
-    text += fmt::format("launch {:>3} {} x{}\n", i, program.launches[i].name, program.launches[i].segments.size());
+    text += fmt::format("launch {:>3} {} x{}\n", i, program.launches[i].name,
+                        program.launches[i].segments.size());
   return text;
 }
 
@@ -101,15 +106,25 @@ struct Planned {
   MemoryPlan memory;
 };
 
-Planned plan(const Capture& capture, jit::Backend& backend) {
+/// The fuser counts what an op needs once; what several sweeps compute again shows after lowering.
+bool fits(const LoweredTrace& lowered) {
+  return std::all_of(lowered.kernels.begin(), lowered.kernels.end(), [](const PlannedKernel& one) {
+    return one.kernel.instructions.size() <= jit::max_instructions;
+  });
+}
+
+Planned plan(Graph graph, jit::Backend& backend) {
   Planned planned;
-  planned.graph = build_graph(capture);
-  report("captured", [&] { return to_text(planned.graph); });
-  planned.graph = simplify(planned.graph);
+  report("captured", [&] { return to_text(graph); });
+  planned.graph = simplify(graph);
   report("simplified", [&] { return to_text(planned.graph); });
-  planned.fusion = fuse(planned.graph, backend.limits());
+  jit::Limits limits = backend.limits();
+  do {
+    planned.fusion = fuse(planned.graph, limits);
+    planned.lowered = lower(planned.graph, planned.fusion);
+    limits.instructions /= 2;
+  } while (!fits(planned.lowered) && limits.instructions > 0);
   report("fused", [&] { return to_text(planned.graph, planned.fusion); });
-  planned.lowered = lower(planned.graph, planned.fusion);
   for (PlannedKernel& kernel : planned.lowered.kernels) {
     orient_contraction(kernel.kernel);
     collapse_axes(kernel.kernel, settings().strict);
@@ -123,32 +138,41 @@ Planned plan(const Capture& capture, jit::Backend& backend) {
 
 }  // namespace
 
-std::shared_ptr<const Program> compile(const Capture& capture, jit::Backend& backend, KernelStore& kernels,
-                                       Location where) {
+std::shared_ptr<const Program> compile(const Capture& capture, jit::Backend& backend,
+                                       KernelStore& kernels, Location where) {
+  return compile(build_graph(capture), capture, backend, kernels, where);
+}
+
+std::shared_ptr<const Program> compile(Graph graph, const Capture& capture, jit::Backend& backend,
+                                       KernelStore& kernels, Location where) {
   report("begin", [&] { return capture.key.hex(); }, where);
-  const Planned planned = plan(capture, backend);
+  const Planned planned = plan(std::move(graph), backend);
   auto program = std::make_shared<Program>();
   program->words = capture.words;
   place_buffers(planned.lowered, planned.memory, *program);
   report_kernels(planned.lowered, planned.launch_of, backend);
-  report("memory-plan", [&] { return to_text(planned.lowered, planned.memory, planned.launch_of); });
+  report("memory-plan",
+         [&] { return to_text(planned.lowered, planned.memory, planned.launch_of); });
   auto code = compile_kernels(planned.lowered, planned.launch_of, backend, kernels);
   add_launches(planned.lowered, planned.launch_of, code, *program);
   report("program", [&] { return launches_text(*program); });
   report("end", [&] {
-    return fmt::format("nodes {}\nclusters {}\nkernels {}\nlaunches {}\narena bytes {}\n", planned.graph.nodes.size(),
-                       planned.fusion.clusters.size(), planned.lowered.kernels.size(), program->launches.size(),
+    return fmt::format("nodes {}\nclusters {}\nkernels {}\nlaunches {}\narena bytes {}\n",
+                       planned.graph.nodes.size(), planned.fusion.clusters.size(),
+                       planned.lowered.kernels.size(), program->launches.size(),
                        program->arena_bytes);
   });
   return program;
 }
 
 std::string explain(const Capture& capture, jit::Backend& backend) {
-  Planned planned = plan(capture, backend);
-  std::string text = "== graph\n" + to_text(planned.graph) + "== clusters\n" + to_text(planned.graph, planned.fusion);
+  Planned planned = plan(build_graph(capture), backend);
+  std::string text = "== graph\n" + to_text(planned.graph) + "== clusters\n" +
+                     to_text(planned.graph, planned.fusion);
   for (size_t k = 0; k < planned.lowered.kernels.size(); ++k) {
     const jit::Kernel& kernel = planned.lowered.kernels[k].kernel;
-    text += fmt::format("== kernel {} {}\n{}", planned.launch_of[k], kernel.name, jit::to_text(kernel));
+    text +=
+        fmt::format("== kernel {} {}\n{}", planned.launch_of[k], kernel.name, jit::to_text(kernel));
   }
   return text + "== memory\n" + to_text(planned.lowered, planned.memory, planned.launch_of);
 }

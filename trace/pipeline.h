@@ -9,8 +9,12 @@ namespace encore::trace {
 /// then.
 std::shared_ptr<const Program> compile(const Capture& capture, jit::Backend& backend,
                                        KernelStore& kernels, Location where);
+/// Likewise for the capture's graph with other outputs, which are not what its key says.
+std::shared_ptr<const Program> compile(Graph graph, const Capture& capture, jit::Backend& backend,
+                                       KernelStore& kernels, Location where);
 
-/// What `compile` would make of the capture, for people: graph, clusters, kernels, memory. Compiles nothing.
+/// What `compile` would make of the capture, for people: graph, clusters, kernels, memory. Compiles
+/// nothing.
 std::string explain(const Capture& capture, jit::Backend& backend);
 
 }  // namespace encore::trace

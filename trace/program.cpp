@@ -46,6 +46,7 @@ std::vector<Ref<Buffer>> bind(const Program& program, const Capture& capture, ji
 
 std::vector<Ref<Buffer>> replay(const Program& program, const Capture& capture,
                                 jit::Backend& backend, ReplayScratch& scratch) {
+  scratch.launched = false;
   std::vector<Ref<Buffer>> outputs = bind(program, capture, backend, scratch);
   scratch.pointers.resize(program.pointer_count);
   scratch.scalars.resize(program.scalar_count);
@@ -61,6 +62,7 @@ std::vector<Ref<Buffer>> replay(const Program& program, const Capture& capture,
       for (uint32_t slot : segment.scalar_slots)
         *scalars++ = compute_bits(capture.scalars[slot]->dtype, capture.scalars[slot]->bits);
     }
+    scratch.launched = true;
     launch.code->launch({first, segments});
     if (events::wanted(EventKind::launch))
       events::report({EventKind::launch, launch.name, {}, int64_t(launch.segments.size())});

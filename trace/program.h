@@ -44,6 +44,7 @@ struct ReplayScratch {
   std::vector<void*> pointers;
   std::vector<uint64_t> scalars;
   std::vector<jit::Segment> segments;
+  bool launched = false;  // by the latest replay
 };
 
 /// Runs the program on the capture's leaves and scalars; one buffer per output. Everything is

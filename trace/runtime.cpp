@@ -1,7 +1,9 @@
 #include <encore/core/events.h>
 #include <encore/core/settings.h>
-#include <encore/trace/runtime.h>
+#include <encore/lazy/no_sync_scope.h>
+#include <encore/trace/check_numerics.h>
 #include <encore/trace/pipeline.h>
+#include <encore/trace/runtime.h>
 #include <encore/trace/statistics.h>
 #include <fmt/format.h>
 
@@ -44,6 +46,7 @@ Runtime& runtime() {
 Runtime::Runtime() : programs_(settings().cache_bytes) {}
 
 void Runtime::evaluate(std::span<Node* const> roots, SyncKind kind, Location where) {
+  refuse_forbidden_sync(kind, where);
   if (kind == SyncKind::read &&
       std::all_of(roots.begin(), roots.end(), [](Node* node) { return node->materialized(); }))
     return;
@@ -64,9 +67,26 @@ void Runtime::evaluate(std::span<Node* const> roots, SyncKind kind, Location whe
   jit::Backend& backend = jit::backend(capture_.outputs[0]->device);
   std::shared_ptr<const Program> program = find_or_compile(capture_, backend, where);
   Stopwatch replay_watch;
-  publish(replay(*program, capture_, backend, scratch_));
+  std::vector<Ref<Buffer>> outputs = replay_or_lose(*program, backend);
   replay_watch.stop(counters().replay_nanoseconds);
   counters().launches += int64_t(program->launches.size());
+  std::optional<Error> culprit;
+  if (settings().check_numerics)
+    culprit = find_culprit(capture_, outputs, backend, kernels_, scratch_, where);
+  publish(std::move(outputs));
+  if (culprit) throw *culprit;
+}
+
+std::vector<Ref<Buffer>> Runtime::replay_or_lose(const Program& program, jit::Backend& backend) {
+  try {
+    return replay(program, capture_, backend, scratch_);
+  } catch (...) {
+    if (scratch_.launched)
+      for (const Program::Place& place : program.places)
+        if (place.leaf != ~0u && place.output != ~0u && capture_.donated[place.leaf])
+          capture_.leaves[place.leaf]->buffer->lose();
+    throw;
+  }
 }
 
 std::shared_ptr<const Program> Runtime::find_or_compile(const Capture& capture, jit::Backend& backend,
@@ -125,7 +145,9 @@ void Runtime::consume_tape(std::span<Node* const> walked) {
   Evaluator::consume_tape(walked);
 }
 
-Ref<Buffer> Runtime::allocate(Device device, size_t bytes, Location) { return jit::backend(device).allocate(bytes); }
+Ref<Buffer> Runtime::allocate(Device device, size_t bytes, Location) {
+  return jit::backend(device).allocate(bytes);
+}
 
 void Runtime::copy_to_device(const Buffer& to, const void* from, size_t bytes) {
   if (bytes) jit::backend(to.device()).copy_to_device(to.data(), from, bytes);
@@ -157,6 +179,11 @@ void Runtime::clear_caches() {
   std::lock_guard lock(mutex_);
   programs_.clear();
   kernels_.clear();
+}
+
+void Runtime::fail_compile(int64_t n) {
+  std::lock_guard lock(mutex_);
+  kernels_.fail_compile(n);
 }
 
 Counters& counters() {

@@ -32,7 +32,8 @@ class Runtime final : public Evaluator {
   void copy_to_host(void* to, const Buffer& from, size_t offset, size_t bytes) override;
   void check_device(Device device, Location where) override;
 
-  /// What a read of `root` would run, for people; runs and compiles nothing. Empty: it is computed already.
+  /// What a read of `root` would run, for people; runs and compiles nothing. Empty: it is computed
+  /// already.
   std::string explain(Node* root);
 
   /// Captures and compiles what `roots` need.
@@ -42,12 +43,17 @@ class Runtime final : public Evaluator {
 
   /// Forgets every program and kernel; for tests and for memory pressure.
   void clear_caches();
+  /// For tests: the n-th kernel to be compiled from now on fails, the next one being number 1; 0:
+  /// none.
+  void fail_compile(int64_t n);
 
  private:
   using Programs = cache::Lru<Hash128, std::shared_ptr<const Program>, HashOfHash128>;
 
   std::shared_ptr<const Program> find_or_compile(const Capture& capture, jit::Backend& backend,
                                                  Location where);
+  /// A replay that fails after a launch has overwritten what it took over.
+  std::vector<Ref<Buffer>> replay_or_lose(const Program& program, jit::Backend& backend);
   void publish(std::vector<Ref<Buffer>> buffers);
 
   std::mutex mutex_;

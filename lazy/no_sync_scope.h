@@ -1,0 +1,21 @@
+// A stretch of code that must not wait for a value.
+#pragma once
+#include <encore/lazy/evaluator.h>
+
+namespace encore {
+
+/// While one lives, whatever on this thread asks for a value (item, to_vector, printing) or
+/// computes (eval, sync, an optimizer's step) throws an Error at its own line, even where the value
+/// is known already. Automatic cuts go on. Nests.
+class NoSyncScope {
+ public:
+  NoSyncScope();
+  ~NoSyncScope();
+  NoSyncScope(const NoSyncScope&) = delete;
+  NoSyncScope& operator=(const NoSyncScope&) = delete;
+};
+
+/// For evaluators: throws where a scope forbids it.
+void refuse_forbidden_sync(SyncKind kind, Location where);
+
+}  // namespace encore
