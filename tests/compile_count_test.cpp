@@ -1,0 +1,61 @@
+// Does compiling grow with what is different, not with what is written? Kernels are counted.
+#include <encore/encore.h>
+#include <encore/trace/runtime.h>
+#include <gtest/gtest.h>
+
+namespace encore {
+namespace {
+
+/// Kernels that a network of `layers` equal layers compiles for its first training step.
+int64_t kernels_of(int layers, int64_t width) {
+  trace::runtime().clear_caches();
+  manual_seed(2);
+  Sequential model;
+  for (int i = 0; i < layers; ++i) {
+    model.append(Linear(width, width));
+    model.append(LayerNorm(width));
+    model.append(ReLU());
+  }
+  Sgd optimizer(model.parameters(), {.lr = 0.01});
+  Tensor x = randn({8, width});
+  eval(x);
+  int64_t before = stats().kernels_compiled;
+  backward(model(x).mean());
+  optimizer.step();
+  return stats().kernels_compiled - before;
+}
+
+TEST(CompileCount, SixtyFourEqualLayersCompileEachKernelOnce) {
+  int64_t few = kernels_of(4, 24), many = kernels_of(64, 24);
+  std::printf("4 layers: %lld kernels, 64 layers: %lld\n", (long long)few, (long long)many);
+  EXPECT_EQ(many, few);
+}
+
+TEST(CompileCount, TwiceTheOpsCompileAtMostTwiceTheKernels) {
+  for (int layers : {2, 4, 8, 16}) {
+    int64_t once = kernels_of(layers, 16), twice = kernels_of(2 * layers, 16);
+    EXPECT_LE(double(twice), 2.3 * double(once)) << layers;
+  }
+}
+
+TEST(CompileCount, DifferentOpsGrowLinearly) {
+  auto kernels = [](int count) {
+    trace::runtime().clear_caches();
+    Tensor x = from_vector<float>({0.25, 0.5});
+    eval(x);
+    int64_t before = stats().kernels_compiled;
+    Tensor y = x;
+    for (int i = 0; i < count; ++i) {
+      for (int k = 0; k <= i % 8; ++k) y = tanh(y) + 0.5;
+      y = y.sum({0}, true) * x + y;
+    }
+    eval(y);
+    return stats().kernels_compiled - before;
+  };
+  int64_t once = kernels(16), twice = kernels(32), fourfold = kernels(64);
+  EXPECT_LE(double(twice), 2.3 * double(once));
+  EXPECT_LE(double(fourfold), 2.3 * double(twice));
+}
+
+}  // namespace
+}  // namespace encore

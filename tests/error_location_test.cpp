@@ -1,0 +1,131 @@
+// Does every mistake throw where the user made it, with both shapes in the message?
+#include <encore/encore.h>
+#include <gmock/gmock.h>
+
+namespace encore {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+template <class Act>
+Error error_of(Act act) {
+  try {
+    act();
+  } catch (const Error& error) {
+    return error;
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return Error("", {});
+}
+
+// The error of `expression`, which must carry this very line and file.
+#define ERROR_HERE(expression)                                             \
+  ([&] {                                                                   \
+    Error error = error_of([&] { (void)(expression); });                   \
+    EXPECT_EQ(error.where().line, uint32_t(__LINE__)) << error.what();     \
+    EXPECT_THAT(error.where().file, HasSubstr("error_location_test.cpp")); \
+    EXPECT_THAT(error.what(), HasSubstr("error_location_test.cpp:"));      \
+    return error.message();                                                \
+  }())
+
+class ErrorLocation : public ::testing::Test {
+ protected:
+  Tensor a = ones({2, 3}), b = ones({4, 5}), i = from_vector<int32_t>({1, 2, 3});
+};
+
+auto both(const char* first, const char* second) {
+  return AllOf(HasSubstr(first), HasSubstr(second));
+}
+
+TEST_F(ErrorLocation, Broadcasting) {
+  EXPECT_THAT(ERROR_HERE(a + b), both("[2, 3]", "[4, 5]"));
+  EXPECT_THAT(ERROR_HERE(a < b), both("[2, 3]", "[4, 5]"));
+  EXPECT_THAT(ERROR_HERE(maximum(a, b)), both("[2, 3]", "[4, 5]"));
+  EXPECT_THAT(ERROR_HERE(where(a > 0.0, a, b)), both("[2, 3]", "[4, 5]"));
+  EXPECT_THAT(ERROR_HERE(a.expand({4, 4})), both("[2, 3]", "[4, 4]"));
+}
+
+TEST_F(ErrorLocation, CompoundAssignment) {
+  EXPECT_THAT(ERROR_HERE(a += b), both("[2, 3]", "[4, 5]"));
+  EXPECT_EQ(a.shape(), (Shape{2, 3}));
+  EXPECT_EQ(a.to_vector<float>(), std::vector<float>(6, 1));  // untouched
+}
+
+TEST_F(ErrorLocation, Products) {
+  EXPECT_THAT(ERROR_HERE(matmul(a, b)), both("[2, 3]", "[4, 5]"));
+  EXPECT_THAT(ERROR_HERE(matmul(a, ones({7}))), both("[2, 3]", "[7]"));
+  EXPECT_THAT(ERROR_HERE(linear(a, b)), both("[2, 3]", "[4, 5]"));
+  EXPECT_THAT(ERROR_HERE(einsum("ij,jk->ik", {a, b})), HasSubstr("3"));
+}
+
+TEST_F(ErrorLocation, Movement) {
+  EXPECT_THAT(ERROR_HERE(a.reshape({4, 2})), both("[2, 3]", "[4, 2]"));
+  EXPECT_THAT(ERROR_HERE(a.permute({0, 0})), HasSubstr("permute"));
+  EXPECT_THAT(ERROR_HERE(a.squeeze({1})), HasSubstr("[2, 3]"));
+  EXPECT_THAT(ERROR_HERE(concat({a, b}, 0)), both("[2, 3]", "[4, 5]"));
+  EXPECT_THAT(ERROR_HERE(stack({a, b})), both("[2, 3]", "[4, 5]"));
+  EXPECT_THAT(ERROR_HERE(split(a, {1, 4}, 1)), HasSubstr("3"));
+  EXPECT_THAT(ERROR_HERE(pad(a, {-1, 0}, {0, 0})), HasSubstr("pad"));
+}
+
+TEST_F(ErrorLocation, Axes) {
+  EXPECT_THAT(ERROR_HERE(a.sum({2})), HasSubstr("2"));
+  EXPECT_THAT(ERROR_HERE(a.max({0, 0})), HasSubstr("0"));
+  EXPECT_THAT(ERROR_HERE(softmax(a, 5)), HasSubstr("5"));
+  EXPECT_THAT(ERROR_HERE(a.transpose(0, 3)), HasSubstr("3"));
+  EXPECT_THAT(ERROR_HERE(ones({0, 3}).max({0})), HasSubstr("max"));
+}
+
+TEST_F(ErrorLocation, Indexing) {
+  EXPECT_THAT(ERROR_HERE((a[{2, 0}])), HasSubstr("2"));
+  EXPECT_THAT(ERROR_HERE((a[{0, 0, 0}])), HasSubstr("3"));
+  EXPECT_THAT(ERROR_HERE((a[{Slice{0, 1}}] = b)), both("[1, 3]", "[4, 5]"));
+  EXPECT_THAT(ERROR_HERE(take(a, a, 0)), HasSubstr("f32"));
+  EXPECT_THAT(ERROR_HERE(index_add(a, i, b, 0)), both("[3, 3]", "[4, 5]"));
+}
+
+TEST_F(ErrorLocation, DTypes) {
+  EXPECT_THAT(ERROR_HERE(a & a), HasSubstr("f32"));
+  EXPECT_THAT(ERROR_HERE(-(a > 0.0)), HasSubstr("bool"));
+}
+
+TEST_F(ErrorLocation, Devices) {
+  EXPECT_FALSE(ERROR_HERE(ones({2}, {.device = cuda(7)})).empty());
+  EXPECT_FALSE(ERROR_HERE(a.to(cuda(7))).empty());
+}
+
+TEST_F(ErrorLocation, CompositesNameTheirCallersLine) {
+  EXPECT_THAT(ERROR_HERE(layer_norm(a, {4})), both("[2, 3]", "[4]"));
+  EXPECT_THAT(ERROR_HERE(cross_entropy(a, i)), both("[2, 3]", "[3]"));
+  EXPECT_THAT(ERROR_HERE(mse_loss(a, b)), both("[2, 3]", "[4, 5]"));
+}
+
+TEST_F(ErrorLocation, ModulesNameTheirCallersLine) {
+  Linear fc(4, 2);
+  EXPECT_THAT(ERROR_HERE(fc(a)), both("[2, 3]", "4"));
+}
+
+TEST_F(ErrorLocation, Values) {
+  EXPECT_THAT(ERROR_HERE(a.item<float>()), HasSubstr("[2, 3]"));
+  EXPECT_THAT(ERROR_HERE(from_vector<float>({1, 2, 3}, {2, 2})), HasSubstr("[2, 2]"));
+  EXPECT_THAT(ERROR_HERE(zeros({-1})), HasSubstr("[-1]"));
+}
+
+TEST_F(ErrorLocation, Gradients) {
+  EXPECT_THAT(ERROR_HERE(backward(a)), HasSubstr("[2, 3]"));
+  EXPECT_THAT(ERROR_HERE(backward(a.sum())), HasSubstr("gradient"));
+  Parameter p(ones({2}));
+  Tensor loss = (p * p).sum();
+  backward(loss);
+  EXPECT_THAT(ERROR_HERE(backward(loss)), HasSubstr("consumed"));
+}
+
+TEST_F(ErrorLocation, NothingIsLeftPendingByAMistake) {
+  size_t pending = pending_list().size();
+  for (int k = 0; k < 10; ++k) EXPECT_THROW(a + b, Error);
+  EXPECT_EQ(pending_list().size(), pending);
+}
+
+}  // namespace
+}  // namespace encore
