@@ -152,9 +152,7 @@ Step mlp_train() {
   eval(labels);
   return [=] {
     Tensor loss = cross_entropy((*model)(x), labels);
-    loss.backward();
-    optimizer->step();
-    optimizer->zero_grad();
+    optimizer->minimize(loss);
   };
 }
 
