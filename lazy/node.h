@@ -50,6 +50,7 @@ struct Node {
   uint32_t trace_order = 0;       // place among the nodes being captured
   uint32_t trace_position = 0;    // canonical number in that trace, sources included
   uint32_t trace_users = 0;       // users inside that trace
+  uint64_t snapshot_mark = 0;     // which capture holds it through its snapshot
   uint64_t trace_mark = 0;        // which capture these belong to
 
   uint32_t handles() const { return uint32_t(references.load(std::memory_order_acquire)); }

@@ -46,9 +46,9 @@ const char* join_scopes(const char* outer, const char* inner) {
 }
 
 /// Lists the node; before that, cuts the trace where its budget is spent.
-Tensor publish(Node* node) {
+Tensor publish(Tensor handle) {
+  Node* node = handle.node();
   node->sequence = next_sequence.fetch_add(1, std::memory_order_relaxed);
-  Tensor handle(node);
   if (!node->is_source()) {
     PendingList& list = pending_list();
     if (over_budget(list)) cut_if_due(*node);
@@ -143,13 +143,13 @@ Tensor cast_to(Tensor x, DType dtype, Location where) {
   node->shape = x.shape();
   add_input(node, x.node());
   settle_gradient(node);
-  return publish(node);
+  return publish(Tensor(node));
 }
 
 Tensor constant_node(OpId op, Scalar value, DType dtype, Device device) {
   Node* node = new_node(op, dtype, device, {});
   node->bits = value.bits_as(dtype);
-  return publish(node);
+  return publish(Tensor(node));
 }
 
 }  // namespace
@@ -196,22 +196,24 @@ Tensor record_elementwise(OpId op, std::initializer_list<const Arg*> args) {
   DTypes dtypes = promote_all(row, conditional ? all.subspan(1) : all, where);
   Node* node = new_node(op, dtypes.result, common_device(row, all, where), where);
   Tensor handle(node);  // frees the node should anything below throw
-  const Shape* shape = nullptr;
   bool same = true;
   for (size_t i = 0; i < all.size(); ++i) {
     DType wanted = conditional && i == 0 ? DType::boolean : dtypes.operands;
-    Tensor input = as_tensor(*all[i], wanted, node->device);
-    if (input.dtype() != wanted && row.types != Types::test)
-      input = cast_to(std::move(input), wanted, where);
-    add_input(node, input.node());
-    if (!shape) shape = &node->inputs[0]->shape;
-    same &= *shape == input.shape();
+    Node* given = all[i]->node();
+    if (given && (given->dtype == wanted || row.types == Types::test)) {
+      add_input(node, given);
+    } else {
+      Tensor input = as_tensor(*all[i], wanted, node->device);
+      if (given) input = cast_to(std::move(input), wanted, where);
+      add_input(node, input.node());
+    }
+    same &= node->inputs[0]->shape == node->inputs[i]->shape;
   }
   node->shape = node->inputs[0]->shape;
   for (uint32_t i = 1; !same && i < node->input_count; ++i)
     node->shape = broadcast(node->shape, node->inputs[i]->shape, row.name.data(), node->location);
   settle_gradient(node);
-  return publish(node);
+  return publish(std::move(handle));
 }
 
 Tensor record(NewNode fresh, std::span<Node* const> inputs, Location where) {
@@ -227,7 +229,7 @@ Tensor record(NewNode fresh, std::span<Node* const> inputs, Location where) {
     add_input(node, input);
   }
   settle_gradient(node);
-  return publish(node);
+  return publish(std::move(handle));
 }
 
 Tensor record(NewNode fresh, std::initializer_list<Node*> inputs, Location where) {
@@ -260,7 +262,7 @@ Tensor leaf_node(Ref<Buffer> buffer, DType dtype, Shape shape, Location where) {
   Node* node = new_node(OpId::leaf, dtype, buffer->device(), where);
   node->shape = shape;
   node->buffer = std::move(buffer);
-  return publish(node);
+  return publish(Tensor(node));
 }
 
 Tensor variable_node(const Tensor& value, std::weak_ptr<void> cell, Location where) {
@@ -269,7 +271,7 @@ Tensor variable_node(const Tensor& value, std::weak_ptr<void> cell, Location whe
   node->cell = std::move(cell);
   add_input(node, value.node());
   node->needs_gradient = context.gradient && is_floating(node->dtype);
-  return publish(node);
+  return publish(Tensor(node));
 }
 
 Tensor as_tensor(const Arg& arg, DType dtype, Device device) {

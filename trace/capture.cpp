@@ -26,13 +26,14 @@ bool is_lazy_view(const Node* node) {
   return true;
 }
 
-/// Takes in the cone of `root`: every node not given that it needs.
+/// Takes in the cone of `root`: every node not given that it needs. Each holds one user: its own, or
+/// the one that it has from the snapshot.
 void collect(Node* root, std::vector<Node*>& nodes) {
   auto take = [&](Node* node) {
     if (node->trace_mark == capture_number || is_given(node)) return;
     node->trace_mark = capture_number;
     node->trace_users = 0;
-    retain(node, Node::one_user);
+    if (node->snapshot_mark != capture_number) retain(node, Node::one_user);
     nodes.push_back(node);
   };
   size_t next = nodes.size();
@@ -161,6 +162,21 @@ Device device_of(const Capture& capture) {
   return capture.outputs.empty() ? cpu : capture.outputs[0]->device;
 }
 
+/// `held` is in record order already; only nodes of other threads or of a read have to be sorted.
+void put_in_record_order(const std::vector<Node*>& held, std::vector<Node*>& nodes) {
+  std::vector<Node*> ordered;
+  ordered.reserve(nodes.size());
+  for (Node* node : held)
+    if (node->trace_mark == capture_number) ordered.push_back(node);
+  auto earlier = [](const Node* a, const Node* b) { return a->sequence < b->sequence; };
+  if (ordered.size() == nodes.size()) {
+    nodes.swap(ordered);
+  } else {
+    std::reverse(nodes.begin(), nodes.end());  // chains are found from their end
+    if (!std::is_sorted(nodes.begin(), nodes.end(), earlier)) std::sort(nodes.begin(), nodes.end(), earlier);
+  }
+}
+
 }  // namespace
 
 void Capture::clear() noexcept {
@@ -180,14 +196,15 @@ void capture(std::span<Node* const> roots, SyncKind kind, Capture& into) {
   std::vector<Node*> held;
   if (kind != SyncKind::read) {
     held = pending_list().snapshot();
+    for (Node* node : held) node->snapshot_mark = capture_number;
     for (Node* node : held)
       if (node->handles() && !is_lazy_view(node)) wanted.push_back(node);
   }
   for (Node* node : wanted) collect(node, into.nodes);
-  std::sort(into.nodes.begin(), into.nodes.end(),
-            [](const Node* a, const Node* b) { return a->sequence < b->sequence; });
+  put_in_record_order(held, into.nodes);
   for (uint32_t i = 0; i < into.nodes.size(); ++i) into.nodes[i]->trace_order = i;
-  for (Node* node : held) release(node, Node::one_user);  // `into` holds what is needed
+  for (Node* node : held)
+    if (node->trace_mark != capture_number) release(node, Node::one_user);  // not needed
 
   std::vector<uint8_t> stored(into.nodes.size());
   choose_outputs(kind, into.nodes, stored);
