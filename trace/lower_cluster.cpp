@@ -332,11 +332,15 @@ class ClusterLowering : private ValueLowering {
       // Lanes run over sweep values: one that is the same for a whole row still counts every point.
       values_[id] = builder_.reduce_row(reduce_of(node.op), dtype, at_sweep(value));
       if (stored_[id]) reduced_to_store_.push_back(id);
+      if (settings().strict && narrow(node)) reduced_to_round_.push_back(id);
     }
   }
 
-  /// Row reductions are stored once their value is known: in the next phase's row stage.
+  /// Row reductions are stored, and in strict mode rounded for whoever reads them here, once their
+  /// value is known: in the next phase's row stage.
   void store_reduced() {
+    for (NodeId id : reduced_to_round_) values_[id] = quantize(values_[id], graph_.nodes[id].dtype);
+    reduced_to_round_.clear();
     for (NodeId id : reduced_to_store_) store(id, values_[id]);
     reduced_to_store_.clear();
   }
@@ -399,7 +403,7 @@ class ClusterLowering : private ValueLowering {
   std::map<NodeId, std::vector<NodeId>> sources_;
   std::vector<Kept> kept_;
   std::map<NodeId, uint32_t> place_arguments_;  // results that hold something else first
-  std::vector<NodeId> reduced_to_store_;
+  std::vector<NodeId> reduced_to_store_, reduced_to_round_;
 };
 
 }  // namespace
