@@ -139,6 +139,16 @@ Step tiny_600ops() {
   };
 }
 
+Step tiny_600ops_compiled() {
+  Tensor x = random({64});
+  auto f = std::make_shared<Compiled<Tensor (*)(const Tensor&)>>(compile(+[](const Tensor& x) {
+    Tensor y = x;
+    for (int i = 0; i < 200; ++i) y = tanh(y * 1.01 + 0.1);
+    return y;
+  }));
+  return [=] { (*f)(x); };
+}
+
 struct Mlp : Module {
   Linear fc1{784, 512}, fc2{512, 256}, fc3{256, 10};
   Tensor forward(const Tensor& x) { return fc3(relu(fc2(relu(fc1(x))))); }
@@ -167,6 +177,7 @@ const std::vector<Workload>& workloads() {
       {"adamw_step", 7 * adam, 0, adamw_step},
       {"linear_gelu", 0, 2.0 * 1024 * 512 * 1024, linear_gelu},
       {"tiny_600ops", 0, 0, tiny_600ops},
+      {"tiny_600ops_compiled", 0, 0, tiny_600ops_compiled},
       {"mlp_train", 0, 2.0 * 128 * (3 * weights - 784.0 * 512), mlp_train},
   };
   return all;

@@ -190,7 +190,7 @@ class ClusterLowering : private ValueLowering {
     store_reduced();
     // Values kept by an earlier phase are loaded before anything may overwrite their place.
     for (const Kept& kept : kept_)
-      if (phase > phase_[kept.value] && phase <= kept.last) values_[kept.value] = load_kept(kept);
+      if (phase > kept.first && phase <= kept.last) values_[kept.value] = load_kept(kept);
     std::set<NodeId> needed;
     for (NodeId id : cluster_.members)
       if (is_due(id, phase)) needed.insert(id);
@@ -203,7 +203,7 @@ class ClusterLowering : private ValueLowering {
     for (NodeId id : cluster_.members)
       if (needed.contains(id)) lower_member(id, phase);
     for (const Kept& kept : kept_)
-      if (phase == phase_[kept.value]) store_kept(kept);
+      if (phase == kept.first) store_kept(kept);
   }
 
   // --- values kept from one sweep to the next ---------------------------------------------------
@@ -214,11 +214,11 @@ class ClusterLowering : private ValueLowering {
   struct Kept {
     NodeId value;
     NodeId place;
-    uint32_t last;  // phase that reads it
+    uint32_t first, last;  // phases: computes it, reads it for the last time
   };
 
   void keep_expensive_values(uint32_t last) {
-    std::set<NodeId> computed;  // in an earlier phase
+    std::map<NodeId, uint32_t> computed;  // in which phase first
     for (uint32_t phase = 0; phase <= last; ++phase) {
       std::vector<NodeId> stack;
       std::set<NodeId> seen;
@@ -228,17 +228,17 @@ class ClusterLowering : private ValueLowering {
         NodeId id = stack.back();
         stack.pop_back();
         if (!seen.insert(id).second) continue;
-        if (computed.contains(id) && runs_sweep(id) && phase_[id] < phase && is_kept(id, phase))
-          continue;
+        auto earlier = computed.find(id);
+        if (earlier != computed.end() && runs_sweep(id) && is_kept(id, earlier->second, phase)) continue;
         for (NodeId source : sources(id))
           if (!is_row_reduction(source)) stack.push_back(source);
       }
-      computed.merge(seen);
+      for (NodeId id : seen) computed.try_emplace(id, phase);
     }
   }
 
-  /// Whether `id` is or can be kept until `phase`.
-  bool is_kept(NodeId id, uint32_t phase) {
+  /// Whether `id`, computed in phase `first`, is or can be kept until `phase`.
+  bool is_kept(NodeId id, uint32_t first, uint32_t phase) {
     for (Kept& kept : kept_)
       if (kept.value == id && phase <= phase_[kept.place])
         return kept.last = std::max(kept.last, phase), true;
@@ -251,7 +251,7 @@ class ClusterLowering : private ValueLowering {
                   runs_everywhere(place);
       for (const Kept& other : kept_) fits &= other.place != place;
       if (!fits) continue;
-      kept_.push_back({id, place, phase});
+      kept_.push_back({id, place, first, phase});
       return true;
     }
     return false;
