@@ -74,6 +74,7 @@ std::vector<bool> choose_inlined(const Graph& graph, bool fusing) {
     if (!from_given) cost.instructions = ~0u;  // only movements above make it inlined
     if (node.inputs.empty() || wanted[id] || cost.chain > longest_chain) {
       cost.instructions = node.inputs.empty() ? 0 : ~0u;
+      cost.load_bytes = 0;
       continue;
     }
     if (is_view(node.op)) {
@@ -85,6 +86,7 @@ std::vector<bool> choose_inlined(const Graph& graph, bool fusing) {
     }
     inlined[id] = cost.inlined;
     if (!cost.inlined) cost.instructions = ~0u;
+    if (cost.instructions == ~0u) cost.load_bytes = 0;  // nobody asks; chains would add up endlessly
   }
   return inlined;
 }
