@@ -45,7 +45,6 @@ class Lru {
     order_.erase(entry);
   }
 
-  void set_budget(int64_t budget) { budget_ = budget; }
   void clear() {
     by_key_.clear();
     order_.clear();

@@ -153,8 +153,9 @@ class Canonical {
 
 uint64_t flags_word(Device device) {
   const Settings& s = settings();
-  return uint64_t(s.strict) | uint64_t(s.fuse) << 1 | uint64_t(device.kind) << 8 |
-         uint64_t(device.index) << 16;
+  bool interpreted = s.backend == "reference";  // takes the CPU's place under the same device
+  return uint64_t(s.strict) | uint64_t(s.fuse) << 1 | uint64_t(interpreted) << 2 |
+         uint64_t(device.kind) << 8 | uint64_t(device.index) << 16;
 }
 
 Device device_of(const Capture& capture) {

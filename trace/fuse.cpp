@@ -54,7 +54,7 @@ class Fuser {
     for (NodeId output : graph_.outputs)
       if (graph_.nodes[output].inputs.empty() && graph_.nodes[output].op != OpId::leaf &&
           cluster_of_[output] == no_cluster)
-        start(output, {});
+        start(output);
     return finish();
   }
 
@@ -95,7 +95,7 @@ class Fuser {
       else if (order_.find(cluster_of_[id]) != c)
         merge(id, c, paths);
     }
-    if (!placed) start(id, needs);
+    if (!placed) start(id);
     // Whatever it could not join now stays a kernel of its own for it: a later merge through
     // another node would not have checked this edge.
     order_.add_dependencies(cluster_of(id), needs);
@@ -120,12 +120,12 @@ class Fuser {
         draft.loads.push_back(path.source);
       if (path.aligned && graph_.nodes[path.source].op == OpId::leaf && !draft.cluster.scatters &&
           graph_.nodes[id].op != OpId::matmul)
-        leaf_readers_[path.source] = {c, source_axes(path, axes_of_[id], id)};
+        leaf_readers_[path.source] = {c, source_axes(path, axes_of_[id])};
     }
   }
 
   /// Axes of a path's source, given the axes of the reader's domain dims.
-  AxisMap source_axes(const Path& path, const AxisMap& domain_axes, NodeId) const {
+  AxisMap source_axes(const Path& path, const AxisMap& domain_axes) const {
     AxisMap axes;
     axes.fill(-1);
     for (int dim = 0; dim < graph_.nodes[path.source].shape.rank(); ++dim)
@@ -133,7 +133,7 @@ class Fuser {
     return axes;
   }
 
-  void start(NodeId id, const std::vector<uint32_t>&) {
+  void start(NodeId id) {
     uint32_t c = order_.add();
     drafts_.emplace_back();
     Cluster& cluster = drafts_.back().cluster;

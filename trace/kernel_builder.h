@@ -47,7 +47,6 @@ class KernelBuilder final : public Builder {
   const jit::Instruction& instruction(Value value) const {
     return instructions_[value.id].instruction;
   }
-  uint32_t instruction_count() const { return uint32_t(instructions_.size()); }
 
   /// Operand programs of a contraction: while one is open, everything emitted belongs to it.
   void begin_operand();

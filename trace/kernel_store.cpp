@@ -23,10 +23,9 @@ Hash128 with_backend(const jit::Backend& backend, Hash128 key) {
   return hash_words(words);
 }
 
-void report(jit::Backend& backend, const Kernel& kernel) {
+void report(const Kernel& kernel) {
   if (!events::wanted(EventKind::compile)) return;
   events::report({EventKind::compile, kernel.name, to_text(kernel)});
-  (void)backend;
 }
 
 }  // namespace
@@ -89,7 +88,7 @@ std::vector<std::shared_ptr<const jit::Executable>> KernelStore::get(
   for (size_t i = 0; i < missing.size(); ++i) {
     for (size_t request : missing[i].wanted_by) result[request] = loaded[i];
     executables_.put(missing[i].key, loaded[i], int64_t(loaded[i]->bytes()));
-    report(backend, missing[i].kernel);
+    report(missing[i].kernel);
   }
   first_seen_.merge(newly_seen);
   compiled += int64_t(missing.size());
