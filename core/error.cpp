@@ -15,14 +15,22 @@ std::string compose(const std::string& what, Location where, const std::string& 
 }  // namespace
 
 Error::Error(std::string what, Location where, std::string advice)
-    : std::runtime_error(compose(what, where, advice)),
+    : std::runtime_error(what),
       message_(std::move(what)),
       where_(where),
-      advice_(std::move(advice)) {}
+      advice_(std::move(advice)),
+      text_(compose(message_, where_, advice_)) {}
 
-OutOfMemory::OutOfMemory(size_t requested, size_t held, Location where)
-    : Error(fmt::format("out of memory: {} bytes were asked for while {} are held", requested, held), where,
-            "free tensors that are no longer needed, or make the batch smaller"),
+void Error::place(Location where) {
+  if (where_.line != 0) return;
+  where_ = where;
+  text_ = compose(message_, where_, advice_);
+}
+
+OutOfMemory::OutOfMemory(size_t requested, size_t held, Location where, const std::string& more)
+    : Error(fmt::format("out of memory: {} bytes were asked for while {} are held{}{}", requested, held,
+                        more.empty() ? "" : "; ", more),
+            where, "free tensors that are no longer needed, or make the batch smaller"),
       requested_(requested) {}
 
 void internal_error(const char* condition, std::source_location at) {
