@@ -3,7 +3,8 @@
 // every result is exact and one bit of difference is a bug. Each program runs with several data
 // sets, so that replays are compared as well.
 //
-// ENCORE_FUZZ_PROGRAMS and ENCORE_FUZZ_SEED change how many and which.
+// ENCORE_FUZZ_PROGRAMS and ENCORE_FUZZ_SEED change how many and which; ENCORE_FUZZ_FIRST starts at a
+// later program of the seed's.
 #include <encore/core/settings.h>
 #include <encore/encore.h>
 #include <encore/tests/eager.h>
@@ -410,10 +411,11 @@ int64_t from_environment(const char* name, int64_t fallback) {
 
 TEST(PipelineFuzz, RandomProgramsEqualTheEagerOracle) {
   bool interpreted = settings().backend == "reference";
-  int64_t programs = from_environment("ENCORE_FUZZ_PROGRAMS", interpreted ? 20000 : 1000);
+  int64_t programs = from_environment("ENCORE_FUZZ_PROGRAMS", interpreted ? 100000 : 5000);
   uint64_t seed = uint64_t(from_environment("ENCORE_FUZZ_SEED", 1));
+  int64_t first = from_environment("ENCORE_FUZZ_FIRST", 0);
   int64_t failures = 0;
-  for (int64_t program = 0; program < programs && failures < 3; ++program)
+  for (int64_t program = first; program < first + programs && failures < 3; ++program)
     for (uint64_t data = 0; data < 3; ++data) {
       uint64_t structure = seed * 1000003 + uint64_t(program);
       std::string difference;

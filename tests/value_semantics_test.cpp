@@ -129,6 +129,20 @@ TEST(ValueSemantics, AStoredPartIsAValueOfItsOwn) {
   EXPECT_EQ(flat.to_vector<float>(), (Floats{9, 9, 3, 4}));
 }
 
+// One value a row, visited again for every row of the other operand, must not be read where it was
+// already overwritten.
+TEST(ValueSemantics, WhatIsReadAgainIsNotWrittenInPlace) {
+  Tensor x = from_vector<float>({6, -8, -8, 9}, {4, 1, 1}) * 1.0;
+  Tensor wide = from_vector<float>({1, 100, 2, 3}, {1, 2, 2});
+  encore::sync();
+  Tensor narrow = x * -7.0, both = maximum(wide, narrow);
+  x = Tensor();
+  encore::sync();
+  EXPECT_EQ(narrow.to_vector<float>(), (Floats{-42, 56, 56, -63}));
+  EXPECT_EQ(both.to_vector<float>(),
+            (Floats{1, 100, 2, 3, 56, 100, 56, 56, 56, 100, 56, 56, 1, 100, 2, 3}));
+}
+
 TEST(ValueSemantics, ForeignMemoryIsReadInPlaceAndNeverWritten) {
   Floats memory = {1, 2, 3};
   {

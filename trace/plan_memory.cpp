@@ -43,8 +43,19 @@ bool same_map(const Kernel& kernel, const Access& a, const Access& b) {
   return true;
 }
 
-/// Whether `reads` and `writes` may be the same memory: one store, and before it, outside
-/// contraction operands and accumulators' stores, only loads by the same map.
+/// Whether each point of the kernel has an element of its own: on no axis is one visited again.
+bool visits_once(const Kernel& kernel, const Access& access) {
+  for (size_t axis = 0; axis < kernel.axes.size(); ++axis) {
+    bool repeats = axis >= access.strides.size() || kernel.size(access.strides[axis]) == 0;
+    if (repeats && kernel.axes[axis].role != jit::Role::contracted &&
+        kernel.size(kernel.axes[axis].extent) != 1)
+      return false;
+  }
+  return true;
+}
+
+/// Whether `reads` and `writes` may be the same memory: one store, which visits each element once,
+/// and before it, outside contraction operands and accumulators' stores, only loads by the same map.
 bool may_share(const Kernel& kernel, uint32_t reads, uint32_t writes) {
   if (kernel.arguments[reads].dtype != kernel.arguments[writes].dtype) return false;
   const Access* target = nullptr;
@@ -57,7 +68,7 @@ bool may_share(const Kernel& kernel, uint32_t reads, uint32_t writes) {
     target = &kernel.accesses[instruction.aux];
     store_at = i;
   }
-  if (!target) return false;
+  if (!target || !visits_once(kernel, *target)) return false;
   for (uint32_t i = 0; i < kernel.instructions.size(); ++i) {
     const jit::Instruction& instruction = kernel.instructions[i];
     if (instruction.op != Opcode::load || kernel.accesses[instruction.aux].argument != reads)
