@@ -360,7 +360,7 @@ TEST_P(Llvm, RefusesDamagedBinaries) {
   EXPECT_THROW(backend->load(kernel, truncated), Error);
   EXPECT_THROW(backend->load(kernel, Binary{{std::byte(0)}}), Error);
   auto executable = backend->load(kernel, binary);
-  EXPECT_EQ(executable->bytes(), binary.bytes.size());
+  EXPECT_GE(executable->bytes(), binary.bytes.size());
 }
 
 TEST_P(Llvm, CodeIsFreedWithItsExecutable) {

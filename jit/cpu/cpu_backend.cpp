@@ -40,25 +40,23 @@ class LoopExecutable : public Executable {
   LoopExecutable(const Kernel& kernel, const Binary& binary)
       : launcher_(kernel),
         code_(load_object(binary.bytes)),
-        function_(find<KernelFunction>(code_.get(), kernel_symbol, kernel)),
-        bytes_(binary.bytes.size()) {}
+        function_(find<KernelFunction>(code_.get(), kernel_symbol, kernel)) {}
   void launch(std::span<const Segment> segments) const override {
     launcher_.launch(function_, segments);
   }
-  size_t bytes() const override { return bytes_; }
+  size_t bytes() const override { return code_->bytes(); }
 
  private:
   Launcher launcher_;
   std::unique_ptr<LoadedCode> code_;
   KernelFunction function_;
-  size_t bytes_;
 };
 
 /// A contraction by blocks, with what LLVM compiled for its ends.
 class ContractionExecutable : public Executable {
  public:
   ContractionExecutable(const Kernel& kernel, Isa isa, const Binary& binary)
-      : kernel_(kernel), isa_(isa), bytes_(binary.bytes.size()) {
+      : kernel_(kernel), isa_(isa) {
     if (has_code(binary)) code_ = load_object(binary.bytes);
     using Evaluate = decltype(OperandEvaluator::evaluate);
     auto evaluator = [&](bool a) {
@@ -74,14 +72,13 @@ class ContractionExecutable : public Executable {
   void launch(std::span<const Segment> segments) const override {
     for (const Segment& segment : segments) run_contraction(kernel_, ends_, isa_, segment);
   }
-  size_t bytes() const override { return bytes_; }
+  size_t bytes() const override { return sizeof *this + (code_ ? code_->bytes() : 0); }
 
  private:
   Kernel kernel_;
   Isa isa_;
   std::unique_ptr<LoadedCode> code_;
   ContractionCode ends_;
-  size_t bytes_;
 };
 
 class CpuBackend : public Backend {

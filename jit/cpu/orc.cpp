@@ -20,6 +20,11 @@ using namespace llvm::orc;
 /// Address space taken from the system at once; objects share it.
 constexpr size_t slab_bytes = 4 << 20;
 
+/// Code and constants fill pages of their own, and each object costs a mapping, of which Linux
+/// allows a process 65,530; a library's tables in the session take about this much more (measured
+/// as growth over thousands of kernels).
+constexpr size_t page_bytes = 4096, bookkeeping_bytes = 12 << 10;
+
 template <class T>
 T need(llvm::Expected<T> value) {
   if (!value)
@@ -40,8 +45,9 @@ class Session {
             session_,
             need(MapperJITLinkMemoryManager::CreateWithMapper<InProcessMemoryMapper>(slab_bytes))),
         runtime_(session_.createBareJITDylib("runtime")) {
-    // What goes wrong is thrown, not printed.
-    session_.setErrorReporter([](llvm::Error error) { llvm::consumeError(std::move(error)); });
+    // What goes wrong is thrown, not printed; it happens on the thread that looks up.
+    session_.setErrorReporter(
+        [](llvm::Error error) { reported() = llvm::toString(std::move(error)); });
     define_runtime();
   }
 
@@ -62,16 +68,25 @@ class Session {
   void* find(JITDylib& library, std::string_view symbol) {
     auto found = session_.lookup(makeJITDylibSearchOrder(&library),
                                  session_.intern(llvm::StringRef(symbol.data(), symbol.size())));
-    if (!found) {
-      llvm::consumeError(found.takeError());
+    if (found) return found->getAddress().toPtr<void*>();
+    llvm::Error error = found.takeError();
+    if (error.isA<SymbolsNotFound>()) {
+      llvm::consumeError(std::move(error));
       return nullptr;
     }
-    return found->getAddress().toPtr<void*>();
+    std::string message = llvm::toString(std::move(error));
+    throw Error("generated code cannot be loaded: " + message + " " + reported(), {});
   }
 
   void remove(JITDylib& library) { llvm::consumeError(session_.removeJITDylib(library)); }
 
  private:
+  /// What the session last said on this thread.
+  static std::string& reported() {
+    static thread_local std::string message;
+    return message;
+  }
+
   /// The only functions that generated code may call.
   void define_runtime() {
     SymbolMap symbols;
@@ -102,18 +117,22 @@ Session& session() {
 
 class Library : public LoadedCode {
  public:
-  explicit Library(JITDylib& library) : library_(library) {}
+  Library(JITDylib& library, size_t object_bytes)
+      : library_(library),
+        bytes_((object_bytes + page_bytes - 1) / page_bytes * page_bytes + bookkeeping_bytes) {}
   ~Library() override { session().remove(library_); }
   void* find(std::string_view symbol) const override { return session().find(library_, symbol); }
+  size_t bytes() const override { return bytes_; }
 
  private:
   JITDylib& library_;
+  size_t bytes_;
 };
 
 }  // namespace
 
 std::unique_ptr<LoadedCode> load_object(std::span<const std::byte> object) {
-  return std::make_unique<Library>(session().add(object));
+  return std::make_unique<Library>(session().add(object), object.size());
 }
 
 }  // namespace encore::jit

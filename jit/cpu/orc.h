@@ -15,6 +15,8 @@ class LoadedCode {
   virtual ~LoadedCode() = default;
   /// Null when the object does not define the symbol.
   virtual void* find(std::string_view symbol) const = 0;
+  /// Memory that it holds, with what ORC keeps to know it.
+  virtual size_t bytes() const = 0;
 };
 
 /// Links an ELF object of `MachineCode::object`; throws Error for bytes that are none.
