@@ -34,6 +34,7 @@
 #include <vector>
 
 #include <encore/core/hash.h>
+#include <encore/core/settings.h>
 #include <encore/lazy/dtype.h>
 #include <encore/lazy/instruction.h>
 
@@ -112,11 +113,14 @@ struct Stage {
 /// contracted index, each step one fma (floating) or mul and add (integers), starting from 0, in
 /// `dtype`. Batch is the outer axes, M the row axes, N the inner axes, K the contracted axes. An
 /// operand is a small program over (outer, row or inner, contracted) indices; mostly one load.
+/// A GPU may take another order for floating dtypes outside strict mode, and round operands of f32
+/// as far as `precision` allows.
 struct Contraction {
   DType dtype;
   uint32_t a_begin = 0, a_end = 0;  // instructions; a uses no inner index, b no row index
   uint32_t b_begin = 0, b_end = 0;
   ValueId a = none, b = none;
+  MatmulPrecision precision = MatmulPrecision::highest;
 };
 
 /// At most this many instructions in one kernel; longer chains are split.

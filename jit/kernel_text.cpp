@@ -65,6 +65,8 @@ class Printer {
     line("operand b");
     print_instructions(contraction.b_begin, contraction.b_end);
     line("product = {} sum of %{} * %{}", name_of(contraction.dtype), contraction.a, contraction.b);
+    if (contraction.precision != MatmulPrecision::highest)
+      line("precision: {}", name_of(contraction.precision));
   }
 
   void print_instructions(uint32_t begin, uint32_t end) {

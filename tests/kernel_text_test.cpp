@@ -117,5 +117,13 @@ TEST(KernelText, DiffersWithEverythingThatCodeDependsOn) {
   }
 }
 
+TEST(KernelText, ShowsThePrecisionOfProducts) {
+  Kernel exact = column_means();
+  exact.contraction = Contraction{f32, 5, 6, 6, 7, 5, 6};
+  Kernel rounded = exact;
+  rounded.contraction->precision = MatmulPrecision::high;
+  EXPECT_NE(to_text(exact), to_text(rounded));
+}
+
 }  // namespace
 }  // namespace encore::jit

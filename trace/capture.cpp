@@ -155,6 +155,7 @@ uint64_t flags_word(Device device) {
   const Settings& s = settings();
   bool interpreted = s.backend == "reference";  // takes the CPU's place under the same device
   return uint64_t(s.strict) | uint64_t(s.fuse) << 1 | uint64_t(interpreted) << 2 |
+         uint64_t(s.matmul_precision) << 3 |
          uint64_t(device.kind) << 8 | uint64_t(device.index) << 16;
 }
 

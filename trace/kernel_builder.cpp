@@ -1,3 +1,4 @@
+#include <encore/core/settings.h>
 #include <encore/jit/reference/evaluate.h>
 #include <encore/trace/kernel_builder.h>
 
@@ -208,8 +209,12 @@ void KernelBuilder::begin_operand() {
 }
 
 void KernelBuilder::end_operand(bool is_a, Value value, DType dtype) {
+  const bool rounds = dtype == DType::f32 && !settings().strict;
   if (is_a)
-    kernel_.contraction = jit::Contraction{.dtype = dtype, .a = value.id};
+    kernel_.contraction = jit::Contraction{
+        .dtype = dtype,
+        .a = value.id,
+        .precision = rounds ? settings().matmul_precision : MatmulPrecision::highest};
   else
     kernel_.contraction->b = value.id;
   open_operand_ = 0;
