@@ -9,7 +9,7 @@
 namespace encore {
 namespace {
 
-Tensor value_of(const Arg& x) { return as_tensor(x, DType::f32, cpu); }
+Tensor value_of(const Arg& x) { return as_tensor(x, DType::f32, default_device()); }
 
 /// max(x, 0) + log1p(exp(-|x|)). The maximum's shared gradient at 0 is softplus' own, 1/2.
 Tensor stable_softplus(const Tensor& x) { return maximum(x, lit(0.0)) + log1p(exp(-abs(x))); }

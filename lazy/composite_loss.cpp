@@ -99,7 +99,7 @@ Tensor reduce_loss(const Tensor& loss, Reduction reduction) {
 Tensor cross_entropy(const Arg& logits, const Arg& target, CrossEntropyOptions options) {
   Scope scope("cross_entropy", logits.location());
   Operand in(logits);
-  Tensor wanted = as_tensor(target, DType::i64, cpu);
+  Tensor wanted = as_tensor(target, DType::i64, default_device());
   int axis = class_axis(in.given, "cross_entropy");
   if (is_floating(wanted.dtype())) {
     Tensor loss = soft_target_loss(in.work, wanted, axis, options.label_smoothing);
@@ -114,7 +114,7 @@ Tensor nll_loss(const Arg& log_probabilities, const Arg& target, Reduction reduc
                 std::optional<int64_t> ignore_index) {
   Scope scope("nll_loss", log_probabilities.location());
   Operand in(log_probabilities);
-  Tensor wanted = as_tensor(target, DType::i64, cpu);
+  Tensor wanted = as_tensor(target, DType::i64, default_device());
   int axis = class_axis(in.given, "nll_loss");
   Tensor label = labels_of(in.given, wanted, axis, "nll_loss");
   Tensor loss = -squeeze(take_along(in.work, label, axis), {axis});

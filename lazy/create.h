@@ -14,19 +14,19 @@ Tensor ones(Shape shape, Options options = {}, std::source_location at = std::so
 Tensor arange(Scalar start, Scalar stop, Scalar step = 1, Options options = {.dtype = DType::i64},
               std::source_location at = std::source_location::current());
 /// Position along `axis` of a tensor of `shape`, i64.
-Tensor iota(Shape shape, int64_t axis, Device device = cpu, std::source_location at = std::source_location::current());
+Tensor iota(Shape shape, int64_t axis, Device device = default_device(), std::source_location at = std::source_location::current());
 
 /// Copies `values`, row-major; its size must be shape.numel().
 template <class T>
-Tensor from_vector(const std::vector<T>& values, Shape shape, Device device = cpu,
+Tensor from_vector(const std::vector<T>& values, Shape shape, Device device = default_device(),
                    std::source_location at = std::source_location::current());
 /// Likewise as a vector: shape [values.size()].
 template <class T>
 Tensor from_vector(const std::vector<T>& values, std::source_location at = std::source_location::current()) {
-  return from_vector(values, Shape{int64_t(values.size())}, cpu, at);
+  return from_vector(values, Shape{int64_t(values.size())}, default_device(), at);
 }
 /// Copies `shape.numel()` elements of `dtype` from host memory.
-Tensor from_bytes(const void* data, DType dtype, Shape shape, Device device = cpu,
+Tensor from_bytes(const void* data, DType dtype, Shape shape, Device device = default_device(),
                   std::source_location at = std::source_location::current());
 /// Reads the user's memory in place: it must stay unchanged and alive until `free` is called.
 Tensor from_blob(void* data, DType dtype, Shape shape, std::function<void(void*)> free = {},

@@ -6,7 +6,7 @@ namespace encore {
 
 Tensor integer_power(const Arg& x, int64_t n) {
   Scope scope("pow", x.location());
-  Tensor base = as_tensor(x, DType::f32, cpu);
+  Tensor base = as_tensor(x, DType::f32, default_device());
   if (n == 0)
     return record({OpId::expand, base.dtype(), base.device(), base.shape()},
                   {literal_node(1, base.dtype(), base.device()).node()}, x.location());

@@ -9,13 +9,14 @@
 #include <utility>
 #include <vector>
 
+#include <encore/lazy/default_device.h>
 #include <encore/lazy/node.h>
 
 namespace encore {
 
 struct Options {
   DType dtype = DType::f32;
-  Device device = cpu;
+  Device device = default_device();
 };
 
 class Tensor;

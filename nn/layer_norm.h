@@ -11,7 +11,7 @@ struct LayerNormOptions {
   bool affine = true;  // weight and bias
   bool bias = true;
   DType dtype = DType::f32;
-  Device device = cpu;
+  Device device = default_device();
 };
 
 class LayerNorm : public Module {

@@ -9,7 +9,7 @@ namespace encore {
 struct LinearOptions {
   bool bias = true;
   DType dtype = DType::f32;
-  Device device = cpu;
+  Device device = default_device();
 };
 
 class Linear : public Module {

@@ -10,7 +10,7 @@ struct RMSNormOptions {
   std::optional<double> eps = {};  // else the machine epsilon of the input's dtype
   bool affine = true;
   DType dtype = DType::f32;
-  Device device = cpu;
+  Device device = default_device();
 };
 
 class RMSNorm : public Module {

@@ -59,7 +59,7 @@ std::unique_ptr<Recording> record(const std::vector<Arg>& arguments, const Recor
   auto recording = std::make_unique<Recording>();
   for (const Arg& arg : arguments)
     recording->placeholders.push_back(
-        arg.is_number() ? scalar_node(arg.number(), DType::f32, cpu)
+        arg.is_number() ? scalar_node(arg.number(), DType::f32, default_device())
                         : leaf_node(arg.node()->buffer, arg.node()->dtype, arg.node()->shape, where));
   recording->results = body(recording->placeholders);
   std::vector<Node*> roots;

@@ -41,7 +41,7 @@ class ArrayDataset : public Dataset {
     std::vector<std::byte> bytes;
   };
   /// All arrays must have equally many rows; others throw at `at`.
-  explicit ArrayDataset(std::vector<Array> arrays, Device device = cpu,
+  explicit ArrayDataset(std::vector<Array> arrays, Device device = default_device(),
                         std::source_location at = std::source_location::current());
   int64_t size() const override { return arrays_[0].shape[0]; }
   Batch batch(std::span<const int64_t> positions) const override;

@@ -18,7 +18,7 @@ struct IdxArray {
   std::vector<std::byte> bytes;  // row-major, in host byte order
 
   /// A copy as a tensor.
-  Tensor tensor(Device device = cpu,
+  Tensor tensor(Device device = default_device(),
                 std::source_location at = std::source_location::current()) const;
 };
 
