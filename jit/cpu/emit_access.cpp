@@ -108,7 +108,7 @@ Value* Emitter::load(ValueId id) {
   switch (pattern_of(access)) {
     case Pattern::contiguous:
       stored = load_from(ir_.CreateGEP(element, access_pointer(id), lanes_.first), type, mask);
-      if (!mask && prefetches_.contains(id)) prefetch_next_row(id);
+      if (!mask && prefetches_.contains(id)) prefetch(id);
       break;
     case Pattern::reversed: {
       Value* lowest = ir_.CreateAdd(lanes_.first, index_constant(lanes_.count - 1));
@@ -132,16 +132,19 @@ Value* Emitter::load(ValueId id) {
   return math_.from_memory(stored, dtype);
 }
 
-/// Asks for the same place of the next row. A row that several sweeps pass over is too short for
-/// the processor to foresee the next one.
-void Emitter::prefetch_next_row(ValueId id) {
+/// Asks for the same place of the next row, or for what comes soon.
+void Emitter::prefetch(ValueId id) {
+  constexpr int64_t soon_bytes = 4096;
   const Access& access = kernel_.accesses[kernel_.instructions[id].aux];
-  llvm::Type* element = math_.memory_type(kernel_.arguments[access.argument].dtype);
-  Value* row = size(stride_along(kernel_, access, line_axis(kernel_)));
-  Value* next = ir_.CreateGEP(element, access_pointer(id), row);
+  DType dtype = kernel_.arguments[access.argument].dtype;
+  Value* distance = ahead_of(kernel_) == Ahead::next_row
+                        ? size(stride_along(kernel_, access, line_axis(kernel_)))
+                        : index_constant(soon_bytes / int64_t(size_of(dtype)));
+  llvm::Type* element = math_.memory_type(dtype);
+  Value* later = ir_.CreateGEP(element, access_pointer(id), distance);
   constexpr int read = 0, nearest = 3, data = 1;
   ir_.CreateIntrinsic(llvm::Intrinsic::prefetch, {ir_.getPtrTy()},
-                      {ir_.CreateGEP(element, next, lanes_.first), ir_.getInt32(read),
+                      {ir_.CreateGEP(element, later, lanes_.first), ir_.getInt32(read),
                        ir_.getInt32(nearest), ir_.getInt32(data)});
 }
 

@@ -20,7 +20,7 @@ Emitter::Emitter(const Kernel& kernel, Isa isa, llvm::Module& module)
       module_(module),
       ir_(module.getContext()),
       math_(ir_, isa),
-      prefetches_(last_loads_of_rows(kernel)),
+      prefetches_(loads_that_prefetch(kernel)),
       position_(kernel.axes.size()),
       values_(kernel.instructions.size()),
       splats_(kernel.instructions.size()),

@@ -19,6 +19,9 @@ bool is_extreme_index(Reduce reduce) {
   return reduce == Reduce::argmax || reduce == Reduce::argmin;
 }
 
+/// Instructions of a sweep whose vectors are computed in step.
+constexpr uint32_t most_in_step = 24;
+
 constexpr int64_t no_index = std::numeric_limits<int64_t>::max();
 
 bool is_constant_false(Value* condition) {
@@ -200,12 +203,14 @@ void Emitter::emit_main_loop(const Stage& stage, Value* begin, Value* end, bool 
       each.phi->addIncoming(each.initial, before);
       *each.value = each.phi;
     }
+    std::vector<Vector> round;
     for (int vector = 0; vector < unroll; ++vector) {
       Value* first = vector ? ir_.CreateNSWAdd(i, index_constant(vector * vector_lanes_)) : i;
-      std::vector<Partial*> partials;
-      for (auto& vectors : registers) partials.push_back(&vectors[size_t(vector) % vectors.size()]);
-      emit_body(stage, Lanes{vector_lanes_, first, nullptr}, partials);
+      round.push_back({Lanes{vector_lanes_, first, nullptr}, {}});
+      for (auto& vectors : registers)
+        round.back().partials.push_back(&vectors[size_t(vector) % vectors.size()]);
     }
+    emit_round(stage, round);
     latch = ir_.GetInsertBlock();
     for (Carried& each : carried) each.phi->addIncoming(*each.value, latch);
   });
@@ -231,7 +236,7 @@ void Emitter::emit_vector(const Stage& stage, const Lanes& lanes) {
   };
   for (const RowTotal& total : row_totals_) partials.push_back(load_partial(total, lane(total)));
   for (Partial& partial : partials) pointers.push_back(&partial);
-  emit_body(stage, lanes, pointers);
+  emit_round(stage, {{lanes, pointers}});
   for (size_t i = 0; i < partials.size(); ++i)
     store_partial(row_totals_[i], lane(row_totals_[i]), partials[i]);
 }
@@ -257,15 +262,33 @@ Value* Emitter::tail_mask(Value* remaining) {
                                                                      ir_.CreateTrunc(count, type)));
 }
 
-void Emitter::emit_body(const Stage& stage, const Lanes& lanes,
-                        const std::vector<Partial*>& partials) {
-  lanes_ = lanes;
+/// Evaluates vectors instruction by instruction rather than one after the other: long chains of
+/// arithmetic then wait less for themselves. Large bodies would run out of registers.
+void Emitter::emit_round(const Stage& stage, const std::vector<Vector>& vectors) {
+  bool in_step = stage.end - stage.begin <= most_in_step;
   for (ValueId id = stage.begin; id < stage.end; ++id)
-    if (varying_[id]) values_[id] = emit_instruction(id);
-  for (size_t i = 0; i < row_totals_.size(); ++i) feed_row_total(row_totals_[i], *partials[i]);
-  for (uint32_t i = stage.first_accumulator; i < stage.last_accumulator; ++i)
-    if (kernel_.accumulators[i].column) feed_column_total(i);
-  if (deliver_) deliver_();
+    in_step &= kernel_.instructions[id].op != Opcode::store_add;
+  size_t together = in_step ? vectors.size() : 1;
+  std::vector<std::vector<Value*>> values(together, values_);
+  for (size_t begin = 0; begin < vectors.size(); begin += together) {
+    auto each = [&](const std::function<void(const Vector&)>& visit) {
+      for (size_t i = 0; i < together; ++i) {
+        std::swap(values_, values[i]);
+        lanes_ = vectors[begin + i].lanes;
+        visit(vectors[begin + i]);
+        std::swap(values_, values[i]);
+      }
+    };
+    for (ValueId id = stage.begin; id < stage.end; ++id)
+      if (varying_[id]) each([&](const Vector&) { values_[id] = emit_instruction(id); });
+    each([&](const Vector& vector) {
+      for (size_t i = 0; i < row_totals_.size(); ++i)
+        feed_row_total(row_totals_[i], *vector.partials[i]);
+      for (uint32_t i = stage.first_accumulator; i < stage.last_accumulator; ++i)
+        if (kernel_.accumulators[i].column) feed_column_total(i);
+      if (deliver_) deliver_();
+    });
+  }
 }
 
 Emitter::Partial Emitter::load_partial(const RowTotal& total, Value* lane) {

@@ -68,6 +68,11 @@ class Emitter {
     llvm::Value* value = nullptr;
     llvm::Value* index = nullptr;
   };
+  /// One evaluation of a sweep and what its row accumulators go on from.
+  struct Vector {
+    Lanes lanes;
+    std::vector<Partial*> partials;
+  };
   using Body = std::function<void(llvm::Value*)>;
   using RunBody = std::function<void(llvm::Value* begin, llvm::Value* end, llvm::Value* number)>;
 
@@ -100,7 +105,7 @@ class Emitter {
   void emit_main_loop(const Stage& stage, llvm::Value* begin, llvm::Value* end, bool streaming);
   void emit_tail(const Stage& stage, llvm::Value* begin, llvm::Value* end);
   void emit_vector(const Stage& stage, const Lanes& lanes);
-  void emit_body(const Stage& stage, const Lanes& lanes, const std::vector<Partial*>& partials);
+  void emit_round(const Stage& stage, const std::vector<Vector>& vectors);
   void emit_hoisted(uint32_t begin, uint32_t end);
   void vectorize_along(uint32_t axis);
   void reserve_row_total(uint32_t accumulator);
@@ -126,7 +131,7 @@ class Emitter {
   llvm::Value* element_pointers(const Access& access, llvm::Value* pointer);
   llvm::Value* access_mask(const Access& access);
   llvm::Value* load(ValueId id);
-  void prefetch_next_row(ValueId id);
+  void prefetch(ValueId id);
   void store(ValueId id, llvm::Value* value);
   void store(const Access& access, llvm::Value* pointer, llvm::Value* value);
   void store_add(ValueId id, llvm::Value* value);
@@ -161,7 +166,7 @@ class Emitter {
   llvm::Function* function_ = nullptr;
   llvm::BasicBlock* reserved_ = nullptr;  // where stack memory is taken
 
-  std::set<ValueId> prefetches_;  // loads that ask for the next row
+  const std::set<ValueId> prefetches_;
 
   std::vector<llvm::Value*> arguments_, sizes_, scalars_;
   std::vector<llvm::Value*> position_;  // per axis, where it is known

@@ -57,6 +57,25 @@ int64_t streamed_bytes(const Kernel& kernel) {
   return points >= 0 && points * bytes < least_streamed_bytes ? 0 : bytes;
 }
 
+/// Column totals take the nearest cache for themselves, so that loads wait longer; arithmetic hides
+/// what it costs to ask for them early.
+bool waits_beside_totals(const Kernel& kernel) {
+  constexpr uint32_t least_instructions = 8;
+  bool feeds_totals = false, stores = false;
+  uint32_t instructions = 0;
+  for (const Stage& stage : kernel.stages) {
+    if (stage.kind != StageKind::sweep) continue;
+    for (uint32_t i = stage.first_accumulator; i < stage.last_accumulator; ++i)
+      feeds_totals |= kernel.accumulators[i].column;
+    instructions += stage.end - stage.begin;
+    for (uint32_t id = stage.begin; id < stage.end; ++id) {
+      Opcode op = kernel.instructions[id].op;
+      stores |= op == Opcode::store || op == Opcode::store_add;
+    }
+  }
+  return feeds_totals && !stores && instructions >= least_instructions;
+}
+
 }  // namespace
 
 uint32_t last_axis(const Kernel& kernel, Role role) {
@@ -99,24 +118,34 @@ std::vector<bool> varying_along(const Kernel& kernel, uint32_t axis) {
   return varying;
 }
 
-std::set<ValueId> last_loads_of_rows(const Kernel& kernel) {
+int64_t sweep_count(const Kernel& kernel) {
+  return std::count_if(kernel.stages.begin(), kernel.stages.end(),
+                       [](const Stage& stage) { return stage.kind == StageKind::sweep; });
+}
+
+Ahead ahead_of(const Kernel& kernel) {
+  auto sweeps = std::count_if(kernel.stages.begin(), kernel.stages.end(),
+                              [](const Stage& stage) { return stage.kind == StageKind::sweep; });
+  if (sweeps > 1) return Ahead::next_row;
+  return waits_beside_totals(kernel) ? Ahead::soon : Ahead::nothing;
+}
+
+std::set<ValueId> loads_that_prefetch(const Kernel& kernel) {
   std::map<uint32_t, ValueId> last;  // by argument
-  int sweeps = 0;
-  uint32_t row = line_axis(kernel), inner = last_axis(kernel, Role::inner);
+  uint32_t line = line_axis(kernel), inner = last_axis(kernel, Role::inner);
+  if (ahead_of(kernel) == Ahead::nothing || line == none || inner == none) return {};
   for (const Stage& stage : kernel.stages) {
-    if (stage.kind != StageKind::sweep) continue;
-    ++sweeps;
-    for (ValueId id = stage.begin; id < stage.end; ++id) {
-      if (kernel.instructions[id].op != Opcode::load || row == none || inner == none) continue;
+    for (ValueId id = stage.begin; stage.kind == StageKind::sweep && id < stage.end; ++id) {
+      if (kernel.instructions[id].op != Opcode::load) continue;
       const Access& access = kernel.accesses[kernel.instructions[id].aux];
       bool contiguous = fixed_or(kernel, stride_along(kernel, access, inner), 0) == 1;
-      if (contiguous && access.offset == none && stride_along(kernel, access, row) != none)
+      if (contiguous && access.offset == none && stride_along(kernel, access, line) != none)
         last[access.argument] = id;
     }
   }
   std::set<ValueId> loads;
   for (auto [argument, id] : last) loads.insert(id);
-  return sweeps > 1 ? loads : std::set<ValueId>{};
+  return loads;
 }
 
 bool may_stream(const Kernel& kernel, const Instruction& instruction) {

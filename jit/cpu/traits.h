@@ -21,9 +21,13 @@ Traits traits_of(const Kernel& kernel);
 /// A launch that writes less than this never bypasses the caches.
 inline constexpr int64_t least_streamed_bytes = 4 << 20;
 
-/// The loads of a kernel with several sweeps that read a row for the last time: where its next row
-/// is best asked for.
-std::set<ValueId> last_loads_of_rows(const Kernel& kernel);
+/// What a kernel's loads ask memory for early. A row that several sweeps pass over is too short for
+/// the processor to foresee the next one; elsewhere its own foresight is mostly better.
+enum class Ahead : uint8_t { nothing, next_row, soon };
+Ahead ahead_of(const Kernel& kernel);
+
+/// The loads beside which that is done: the last ones of each argument.
+std::set<ValueId> loads_that_prefetch(const Kernel& kernel);
 
 /// May this instruction bypass the caches? Only plain stores of whole vectors in a sweep.
 bool may_stream(const Kernel& kernel, const Instruction& instruction);
