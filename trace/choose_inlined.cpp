@@ -36,14 +36,37 @@ uint32_t count_elementwise(OpId op, DType dtype) {
   return place->second;
 }
 
+constexpr NodeId no_node = ~0u;
+
 struct Cost {
   bool inlined = false;
   int chain = 0;
   uint32_t instructions = 0;
   int64_t load_bytes = 0;
+  NodeId kept = no_node;  // the one stored value that it is computed from
 };
 
 bool is_view(OpId op) { return family_of(op) == OpFamily::movement; }
+
+/// Values that have memory in any case, as contractions read them (unless they are inlined).
+std::vector<bool> find_kept(const Graph& graph) {
+  std::vector<bool> kept(graph.nodes.size()), is_operand(graph.nodes.size());
+  for (NodeId id = NodeId(graph.nodes.size()); id-- > 0;) {
+    const GraphNode& node = graph.nodes[id];
+    if (is_operand[id] && !is_view(node.op)) kept[id] = true;
+    if (node.op == OpId::matmul || (is_operand[id] && is_view(node.op)))
+      for (NodeId input : node.inputs) is_operand[input] = true;
+  }
+  return kept;
+}
+
+/// Whether `id` may be computed again from `source`, a value kept anyway: its loads are not
+/// counted, as who needs a mask or a derivative mostly stands where the value itself is needed or
+/// replaced.
+bool may_read(const Graph& graph, NodeId id, NodeId source) {
+  const GraphNode& node = graph.nodes[id];
+  return node.family() == OpFamily::elementwise && node.shape == graph.nodes[source].shape;
+}
 
 }  // namespace
 
@@ -56,6 +79,7 @@ uint32_t instruction_count(const GraphNode& node) {
 std::vector<bool> choose_inlined(const Graph& graph, bool fusing) {
   std::vector<Cost> costs(graph.nodes.size());
   std::vector<bool> wanted(graph.nodes.size()), inlined(graph.nodes.size());
+  const std::vector<bool> kept = find_kept(graph);
   for (NodeId output : graph.outputs) wanted[output] = true;
   for (NodeId id = 0; id < graph.nodes.size(); ++id) {
     const GraphNode& node = graph.nodes[id];
@@ -64,17 +88,23 @@ std::vector<bool> choose_inlined(const Graph& graph, bool fusing) {
     cost.chain = 1;
     for (NodeId input : node.inputs) {
       const Cost& part = costs[input];
-      bool given = graph.nodes[input].inputs.empty();
-      from_given &= given || (part.inlined && part.instructions != ~0u);
+      NodeId source = kept[input] && !part.inlined ? input : part.kept;
+      bool allowed = source == no_node || (may_read(graph, id, source) && !kept[id] &&
+                                           (cost.kept == no_node || cost.kept == source));
+      if (source != no_node) cost.kept = source;
+      bool given = graph.nodes[input].inputs.empty() || source == input;
+      from_given &= allowed && (given || (part.inlined && part.instructions != ~0u));
       cost.chain = std::max(cost.chain, part.inlined ? part.chain + 1 : 1);
       cost.instructions += given || !from_given ? 0 : part.instructions;
       cost.load_bytes +=
           graph.nodes[input].op == OpId::leaf ? graph.nodes[input].bytes() : part.load_bytes;
     }
-    if (!from_given) cost.instructions = ~0u;  // only movements above make it inlined
+    if (!from_given)
+      cost.instructions = ~0u, cost.kept = no_node;  // only movements above make it inlined
     if (node.inputs.empty() || wanted[id] || cost.chain > longest_chain) {
       cost.instructions = node.inputs.empty() ? 0 : ~0u;
       cost.load_bytes = 0;
+      cost.kept = no_node;
       continue;
     }
     if (is_view(node.op)) {
@@ -85,8 +115,9 @@ std::vector<bool> choose_inlined(const Graph& graph, bool fusing) {
       cost.inlined = cost.instructions <= cheap_instructions && cost.load_bytes <= node.bytes();
     }
     inlined[id] = cost.inlined;
-    if (!cost.inlined) cost.instructions = ~0u;
-    if (cost.instructions == ~0u) cost.load_bytes = 0;  // nobody asks; chains would add up endlessly
+    if (!cost.inlined) cost.instructions = ~0u, cost.kept = no_node;
+    if (cost.instructions == ~0u)
+      cost.load_bytes = 0;  // nobody asks; chains would add up endlessly
   }
   return inlined;
 }

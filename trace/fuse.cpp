@@ -2,6 +2,7 @@
 #include <encore/core/settings.h>
 #include <encore/trace/choose_inlined.h>
 #include <encore/trace/cluster_order.h>
+#include <encore/trace/find_updates.h>
 #include <encore/trace/fuse.h>
 #include <encore/trace/paths.h>
 #include <fmt/format.h>
@@ -32,16 +33,18 @@ struct Reader {
 
 class Fuser {
  public:
-  Fuser(const Graph& graph, const jit::Limits& limits)
+  Fuser(const Graph& graph, const jit::Limits& limits, bool updates_apart)
       : graph_(graph),
         limits_(limits),
+        updates_apart_(updates_apart),
         budget_(limits.instructions * 3 / 4),
         fusing_(settings().fuse),
         inlined_(choose_inlined(graph, fusing_)),
         cluster_of_(graph.nodes.size(), no_cluster),
         axes_of_(graph.nodes.size()),
         column_result_(graph.nodes.size()),
-        leaf_readers_(graph.nodes.size()) {
+        leaf_readers_(graph.nodes.size()),
+        is_update_(find_updates(graph, inlined_)) {
     for (NodeId id = 0; id < graph.nodes.size(); ++id) {
       const GraphNode& node = graph.nodes[id];
       if (node.inputs.empty()) inlined_[id] = false;
@@ -75,7 +78,8 @@ class Fuser {
       if (is_member(path.source)) {
         uint32_t c = cluster_of(path.source);
         needs.push_back(c);
-        bool joins = path.aligned && !alone && !column_result_[path.source] && fusing_;
+        bool joins = path.aligned && !alone && !column_result_[path.source] && fusing_ &&
+                     !stays_apart(id, path.source);
         (joins ? candidates : barred).push_back(c);
       } else if (auto reader = shared_reader(path); reader && !alone && fusing_) {
         candidates.push_back(order_.find(reader->cluster));
@@ -100,6 +104,13 @@ class Fuser {
     // another node would not have checked this edge.
     order_.add_dependencies(cluster_of(id), needs);
     note_loads(id, paths);
+  }
+
+  /// Whether `id` is an update that could follow in the kernel of a contraction, but shall not.
+  bool stays_apart(NodeId id, NodeId source) {
+    if (!is_update_[id] || drafts_[cluster_of(source)].cluster.contraction == ~0u) return false;
+    updates_in_epilogues_ |= !updates_apart_;
+    return updates_apart_;
   }
 
   const Reader* shared_reader(const Path& path) const {
@@ -423,11 +434,13 @@ class Fuser {
       if (is_member(id)) fusion.cluster_of[id] = renamed[cluster_of(id)];
     fusion.axes_of = std::move(axes_of_);
     fusion.is_column_result = std::move(column_result_);
+    fusion.updates_in_epilogues = updates_in_epilogues_;
     return fusion;
   }
 
   const Graph& graph_;
   const jit::Limits& limits_;
+  const bool updates_apart_;
   uint32_t budget_;  // of instructions; leaves room for addressing and finishing
   bool fusing_;
   std::vector<bool> inlined_;
@@ -437,11 +450,15 @@ class Fuser {
   std::vector<AxisMap> axes_of_;
   std::vector<bool> column_result_;
   std::vector<Reader> leaf_readers_;
+  std::vector<bool> is_update_;
+  bool updates_in_epilogues_ = false;
 };
 
 }  // namespace
 
-Fusion fuse(const Graph& graph, const jit::Limits& limits) { return Fuser(graph, limits).run(); }
+Fusion fuse(const Graph& graph, const jit::Limits& limits, bool updates_apart) {
+  return Fuser(graph, limits, updates_apart).run();
+}
 
 std::string to_text(const Graph& graph, const Fusion& fusion) {
   std::string text;

@@ -40,9 +40,13 @@ struct Fusion {
   std::vector<uint32_t> cluster_of;    // by node; no_cluster: given or inlined
   std::vector<AxisMap> axes_of;        // by node; members only
   std::vector<bool> is_column_result;  // by node
+  bool updates_in_epilogues = false;
 };
 
-Fusion fuse(const Graph& graph, const jit::Limits& limits);
+/// `updates_apart`: a contraction's kernel takes in nothing that is there only to overwrite donated
+/// leaves. Taking it in saves loads and launches; but a parameter that is updated where its
+/// gradient is made keeps the activation alive whose gradient reads that parameter.
+Fusion fuse(const Graph& graph, const jit::Limits& limits, bool updates_apart = false);
 
 std::string to_text(const Graph& graph, const Fusion& fusion);
 

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <map>
-#include <queue>
 
 namespace encore::trace {
 namespace {
@@ -37,45 +36,22 @@ std::vector<uint32_t> find_heights(const Edges& users) {
 
 }  // namespace
 
-std::vector<uint32_t> join_kernels(LoweredTrace& trace, bool fusing) {
+LaunchOrder join_kernels(LoweredTrace& trace, const std::vector<bool>& donated, bool fusing) {
   uint32_t count = uint32_t(trace.kernels.size());
   Edges users = find_users(trace);
-  std::vector<uint32_t> heights = find_heights(users), group_of(count);
+  std::vector<uint32_t> heights = find_heights(users);
   std::vector<std::vector<uint32_t>> groups;
   std::map<std::pair<Hash128, uint32_t>, uint32_t> known;
   for (uint32_t k = 0; k < count; ++k) {
-    group_of[k] = uint32_t(groups.size());
+    uint32_t group = uint32_t(groups.size());
     if (fusing && !trace.kernels[k].kernel.contraction) {
       auto key = std::pair(structure_key(trace.kernels[k].kernel), heights[k]);
-      group_of[k] = known.try_emplace(key, group_of[k]).first->second;
+      group = known.try_emplace(key, group).first->second;
     }
-    if (group_of[k] == groups.size()) groups.emplace_back();
-    groups[group_of[k]].push_back(k);
+    if (group == groups.size()) groups.emplace_back();
+    groups[group].push_back(k);
   }
-  // Groups in an order that can run; among those ready, the one whose last kernel came first.
-  std::vector<uint32_t> waiting(groups.size());
-  for (uint32_t k = 0; k < count; ++k)
-    for (uint32_t user : users[k]) ++waiting[group_of[user]];
-  using Ready = std::pair<uint32_t, uint32_t>;
-  std::priority_queue<Ready, std::vector<Ready>, std::greater<>> ready;
-  for (uint32_t g = 0; g < groups.size(); ++g)
-    if (waiting[g] == 0) ready.push({groups[g].back(), g});
-  std::vector<PlannedKernel> ordered;
-  std::vector<uint32_t> launch_of;
-  for (uint32_t launch = 0; !ready.empty(); ++launch) {
-    uint32_t g = ready.top().second;
-    ready.pop();
-    for (uint32_t k : groups[g]) {
-      ordered.push_back(std::move(trace.kernels[k]));
-      launch_of.push_back(launch);
-      for (uint32_t user : users[k])
-        if (--waiting[group_of[user]] == 0)
-          ready.push({groups[group_of[user]].back(), group_of[user]});
-    }
-  }
-  ENCORE_ASSERT(ordered.size() == count);
-  trace.kernels = std::move(ordered);
-  return launch_of;
+  return order_launches(trace, groups, users, donated);
 }
 
 }  // namespace encore::trace

@@ -60,16 +60,19 @@ std::vector<std::shared_ptr<const jit::Executable>> compile_kernels(
 
 void place_buffers(const LoweredTrace& lowered, const MemoryPlan& plan, Program& program) {
   for (size_t i = 0; i < lowered.buffers.size(); ++i) {
-    const PlanBuffer& buffer = lowered.buffers[i];
-    uint32_t leaf = buffer.leaf != ~0u ? buffer.leaf : plan.takes_over_leaf[i];
-    program.places.push_back(
-        {.leaf = leaf, .arena_offset = plan.arena_offset[i], .bytes = buffer.bytes});
+    const MemoryPlan::Home& home = plan.homes[i];
+    program.places.push_back({.leaf = home.leaf,
+                              .inside = home.output,
+                              .offset = home.offset,
+                              .bytes = lowered.buffers[i].bytes});
   }
   for (uint32_t i = 0; i < lowered.output_buffers.size(); ++i) {
     Program::Place& place = program.places[lowered.output_buffers[i]];
     if (place.output == ~0u) place.output = i;
   }
   program.output_buffers = lowered.output_buffers;
+  for (uint32_t slot = 0; slot < plan.is_overwritten.size(); ++slot)
+    if (plan.is_overwritten[slot]) program.overwritten_leaves.push_back(slot);
   program.arena_bytes = plan.arena_bytes;
 }
 
@@ -102,7 +105,7 @@ struct Planned {
   Graph graph;
   Fusion fusion;
   LoweredTrace lowered;
-  std::vector<uint32_t> launch_of;  // by kernel
+  LaunchOrder order;
   MemoryPlan memory;
 };
 
@@ -113,26 +116,42 @@ bool fits(const LoweredTrace& lowered) {
   });
 }
 
-Planned plan(Graph graph, jit::Backend& backend) {
+Planned plan_with(const Graph& graph, jit::Backend& backend, bool updates_apart) {
   Planned planned;
-  report("captured", [&] { return to_text(graph); });
-  planned.graph = simplify(graph);
-  report("simplified", [&] { return to_text(planned.graph); });
   jit::Limits limits = backend.limits();
   do {
-    planned.fusion = fuse(planned.graph, limits);
-    planned.lowered = lower(planned.graph, planned.fusion);
+    planned.fusion = fuse(graph, limits, updates_apart);
+    planned.lowered = lower(graph, planned.fusion);
     limits.instructions /= 2;
   } while (!fits(planned.lowered) && limits.instructions > 0);
-  report("fused", [&] { return to_text(planned.graph, planned.fusion); });
   for (PlannedKernel& kernel : planned.lowered.kernels) {
     orient_contraction(kernel.kernel);
     collapse_axes(kernel.kernel, settings().strict);
     compact_sizes(kernel.kernel);
     jit::verify_kernel(kernel.kernel);
   }
-  planned.launch_of = join_kernels(planned.lowered, settings().fuse);
-  planned.memory = plan_memory(planned.lowered, planned.launch_of, planned.graph.donated);
+  planned.order = join_kernels(planned.lowered, graph.donated, settings().fuse);
+  planned.memory = plan_memory(planned.lowered, planned.order, graph.donated);
+  return planned;
+}
+
+/// Updates stand in the epilogues that make the gradients, unless that costs more than a fiftieth
+/// of all the memory.
+Planned plan_within_memory(const Graph& graph, jit::Backend& backend) {
+  Planned fused = plan_with(graph, backend, false);
+  if (!fused.fusion.updates_in_epilogues) return fused;
+  Planned apart = plan_with(graph, backend, true);
+  return apart.memory.total_bytes < fused.memory.total_bytes / 50 * 49 ? std::move(apart)
+                                                                       : std::move(fused);
+}
+
+Planned plan(Graph graph, jit::Backend& backend) {
+  report("captured", [&] { return to_text(graph); });
+  graph = simplify(graph);
+  report("simplified", [&] { return to_text(graph); });
+  Planned planned = plan_within_memory(graph, backend);
+  planned.graph = std::move(graph);
+  report("fused", [&] { return to_text(planned.graph, planned.fusion); });
   return planned;
 }
 
@@ -150,11 +169,10 @@ std::shared_ptr<const Program> compile(Graph graph, const Capture& capture, jit:
   auto program = std::make_shared<Program>();
   program->words = capture.words;
   place_buffers(planned.lowered, planned.memory, *program);
-  report_kernels(planned.lowered, planned.launch_of, backend);
-  report("memory-plan",
-         [&] { return to_text(planned.lowered, planned.memory, planned.launch_of); });
-  auto code = compile_kernels(planned.lowered, planned.launch_of, backend, kernels);
-  add_launches(planned.lowered, planned.launch_of, code, *program);
+  report_kernels(planned.lowered, planned.order.launch_of, backend);
+  report("memory-plan", [&] { return to_text(planned.lowered, planned.memory, planned.order); });
+  auto code = compile_kernels(planned.lowered, planned.order.launch_of, backend, kernels);
+  add_launches(planned.lowered, planned.order.launch_of, code, *program);
   report("program", [&] { return launches_text(*program); });
   report("end", [&] {
     return fmt::format("nodes {}\nclusters {}\nkernels {}\nlaunches {}\narena bytes {}\n",
@@ -171,10 +189,10 @@ std::string explain(const Capture& capture, jit::Backend& backend) {
                      to_text(planned.graph, planned.fusion);
   for (size_t k = 0; k < planned.lowered.kernels.size(); ++k) {
     const jit::Kernel& kernel = planned.lowered.kernels[k].kernel;
-    text +=
-        fmt::format("== kernel {} {}\n{}", planned.launch_of[k], kernel.name, jit::to_text(kernel));
+    text += fmt::format("== kernel {} {}\n{}", planned.order.launch_of[k], kernel.name,
+                        jit::to_text(kernel));
   }
-  return text + "== memory\n" + to_text(planned.lowered, planned.memory, planned.launch_of);
+  return text + "== memory\n" + to_text(planned.lowered, planned.memory, planned.order);
 }
 
 }  // namespace encore::trace

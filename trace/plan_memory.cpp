@@ -1,209 +1,225 @@
-#include <encore/trace/lower.h>
+#include <encore/trace/place_blocks.h>
 #include <encore/trace/plan_memory.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 namespace encore::trace {
 namespace {
 
-using jit::Access;
-using jit::Kernel;
-using jit::none;
-
 constexpr uint32_t nobody = ~0u;
-constexpr int64_t alignment = 64;
+/// Smaller blocks always lie in the arena; a larger one looks at so many ranges outside.
+constexpr int64_t worth_hosting = 4096;
+constexpr int most_tries = 64;
 
-struct Life {
-  uint32_t first = nobody, last = 0;  // launches that touch it
-  uint32_t last_kernel = 0;
-  bool shared_last = false;  // several kernels of the last launch touch it
-};
-
-std::vector<Life> find_lives(const LoweredTrace& trace, const std::vector<uint32_t>& launch_of) {
-  std::vector<Life> lives(trace.buffers.size());
+std::vector<Interval> find_lives(const LoweredTrace& trace, const LaunchOrder& order) {
+  std::vector<Interval> lives(trace.buffers.size());
   for (uint32_t k = 0; k < trace.kernels.size(); ++k)
     for (uint32_t buffer : trace.kernels[k].buffers) {
-      Life& life = lives[buffer];
-      life.shared_last = life.first != nobody && life.last == launch_of[k] && life.last_kernel != k;
-      life.first = std::min(life.first, launch_of[k]);
-      life.last = launch_of[k];
-      life.last_kernel = k;
+      lives[buffer].first = std::min(lives[buffer].first, order.launch_of[k]);
+      lives[buffer].last = order.launch_of[k];
     }
   return lives;
 }
 
-bool same_map(const Kernel& kernel, const Access& a, const Access& b) {
-  if (a.offset != none || b.offset != none || kernel.size(a.base) != kernel.size(b.base))
-    return false;
-  if (a.predicate != none || b.predicate != none || a.strides.size() != b.strides.size())
-    return false;
-  for (size_t axis = 0; axis < a.strides.size(); ++axis)
-    if (kernel.size(a.strides[axis]) != kernel.size(b.strides[axis])) return false;
-  return true;
-}
+/// Buffers that follow each other in one place.
+struct Unit {
+  Interval life;  // while some kernel uses it
+  int64_t bytes = 0;
+  uint32_t leaf_buffer = nobody;  // the leaf that it starts as
+  uint32_t output = nobody;       // the output that it ends as
+  MemoryPlan::Home home = {};
+};
 
-/// Whether each point of the kernel has an element of its own: on no axis is one visited again.
-bool visits_once(const Kernel& kernel, const Access& access) {
-  for (size_t axis = 0; axis < kernel.axes.size(); ++axis) {
-    bool repeats = axis >= access.strides.size() || kernel.size(access.strides[axis]) == 0;
-    if (repeats && kernel.axes[axis].role != jit::Role::contracted &&
-        kernel.size(kernel.axes[axis].extent) != 1)
-      return false;
-  }
-  return true;
-}
-
-/// Whether `reads` and `writes` may be the same memory: one store, which visits each element once,
-/// and before it, outside contraction operands and accumulators' stores, only loads by the same map.
-bool may_share(const Kernel& kernel, uint32_t reads, uint32_t writes) {
-  if (kernel.arguments[reads].dtype != kernel.arguments[writes].dtype) return false;
-  const Access* target = nullptr;
-  uint32_t store_at = 0;
-  for (uint32_t i = 0; i < kernel.instructions.size(); ++i) {
-    const jit::Instruction& instruction = kernel.instructions[i];
-    if (instruction.op != Opcode::store || kernel.accesses[instruction.aux].argument != writes)
-      continue;
-    if (target) return false;
-    target = &kernel.accesses[instruction.aux];
-    store_at = i;
-  }
-  if (!target || !visits_once(kernel, *target)) return false;
-  for (uint32_t i = 0; i < kernel.instructions.size(); ++i) {
-    const jit::Instruction& instruction = kernel.instructions[i];
-    if (instruction.op != Opcode::load || kernel.accesses[instruction.aux].argument != reads)
-      continue;
-    bool in_operand =
-        kernel.contraction && i < kernel.contraction->b_end && i >= kernel.contraction->a_begin;
-    if (in_operand || i > store_at || !same_map(kernel, kernel.accesses[instruction.aux], *target))
-      return false;
-  }
-  return true;
-}
+/// Memory outside the arena, part of the time free.
+struct Host {
+  FixedRange range;
+  MemoryPlan::Home home;
+};
 
 class Planner {
  public:
-  Planner(const LoweredTrace& trace, const std::vector<uint32_t>& launch_of,
-          const std::vector<bool>& donated)
-      : trace_(trace), donated_(donated), lives_(find_lives(trace, launch_of)) {}
+  Planner(const LoweredTrace& trace, const LaunchOrder& order, const std::vector<bool>& donated)
+      : trace_(trace), order_(order), donated_(donated), lives_(find_lives(trace, order)) {}
 
   MemoryPlan run() {
-    plan_.arena_offset.assign(trace_.buffers.size(), MemoryPlan::in_no_arena);
-    plan_.takes_over_leaf.assign(trace_.buffers.size(), nobody);
-    for (uint32_t buffer = 0; buffer < trace_.buffers.size(); ++buffer)
-      if (is_donated(buffer)) find_heir(buffer);
-    place_in_arena();
+    make_units();
+    give_leaves_to_outputs();
+    plan_.is_overwritten.assign(donated_.size(), false);
+    for (Unit& unit : units_) settle_in_leaf_or_output(unit);
+    place_intermediates();
+    list_missed();
+    finish();
     return std::move(plan_);
   }
 
  private:
-  bool is_donated(uint32_t buffer) const {
-    const PlanBuffer& b = trace_.buffers[buffer];
-    return b.leaf != nobody && donated_[b.leaf] && !b.is_output;
+  bool is_donated(const Unit& unit) const {
+    return unit.leaf_buffer != nobody && donated_[trace_.buffers[unit.leaf_buffer].leaf];
   }
 
-  void find_heir(uint32_t leaf) {
-    if (lives_[leaf].first == nobody) return;
-    const PlannedKernel& last = trace_.kernels[lives_[leaf].last_kernel];
-    if (lives_[leaf].shared_last) return find_later_heir(leaf);
-    uint32_t reads = argument_of(last, leaf);
-    for (uint32_t argument = 0; argument < last.buffers.size(); ++argument) {
-      uint32_t heir = last.buffers[argument];
-      const PlanBuffer& candidate = trace_.buffers[heir];
-      if (candidate.leaf != nobody || !candidate.is_output ||
-          candidate.bytes != trace_.buffers[leaf].bytes)
-        continue;
-      if (plan_.takes_over_leaf[heir] != nobody || lives_[heir].first != lives_[leaf].last)
-        continue;
-      if (last.kernel.arguments[argument].use != jit::Use::write ||
-          !may_share(last.kernel, reads, argument))
-        continue;
-      plan_.takes_over_leaf[heir] = trace_.buffers[leaf].leaf;
-      return;
-    }
-    find_later_heir(leaf);
-  }
-
-  /// Any output of that size which is first written after the leaf's last reader.
-  void find_later_heir(uint32_t leaf) {
-    for (uint32_t heir = 0; heir < trace_.buffers.size(); ++heir) {
-      const PlanBuffer& candidate = trace_.buffers[heir];
-      bool fits = candidate.leaf == nobody && candidate.is_output &&
-                  candidate.bytes == trace_.buffers[leaf].bytes;
-      if (!fits || plan_.takes_over_leaf[heir] != nobody || lives_[heir].first == nobody ||
-          lives_[heir].first <= lives_[leaf].last)
-        continue;
-      plan_.takes_over_leaf[heir] = trace_.buffers[leaf].leaf;
-      return;
-    }
-    plan_.missed.push_back(
-        fmt::format("leaf {} ({} bytes): no output of its size is written where it is last read",
-                    trace_.buffers[leaf].leaf, trace_.buffers[leaf].bytes));
-  }
-
-  static uint32_t argument_of(const PlannedKernel& kernel, uint32_t buffer) {
-    return uint32_t(std::find(kernel.buffers.begin(), kernel.buffers.end(), buffer) -
-                    kernel.buffers.begin());
-  }
-
-  /// First fit, larger buffers first.
-  void place_in_arena() {
-    std::vector<uint32_t> order;
-    for (uint32_t buffer = 0; buffer < trace_.buffers.size(); ++buffer)
-      if (trace_.buffers[buffer].leaf == nobody && !trace_.buffers[buffer].is_output &&
-          lives_[buffer].first != nobody)
-        order.push_back(buffer);
-    std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
-      return trace_.buffers[a].bytes > trace_.buffers[b].bytes;
-    });
-    std::vector<uint32_t> placed;
-    for (uint32_t buffer : order) {
-      int64_t bytes = (trace_.buffers[buffer].bytes + alignment - 1) / alignment * alignment;
-      int64_t offset = 0;
-      for (uint32_t other : placed) {  // by ascending offset
-        bool meets = lives_[other].first <= lives_[buffer].last &&
-                     lives_[buffer].first <= lives_[other].last;
-        if (!meets) continue;
-        int64_t begin = plan_.arena_offset[other];
-        if (offset + bytes <= begin) break;
-        offset = std::max(
-            offset, begin + (trace_.buffers[other].bytes + alignment - 1) / alignment * alignment);
+  void make_units() {
+    unit_of_.assign(trace_.buffers.size(), nobody);
+    for (uint32_t buffer = 0; buffer < trace_.buffers.size(); ++buffer) {
+      uint32_t root = buffer;
+      while (order_.takes_over[root] != nobody) root = order_.takes_over[root];
+      if (unit_of_[root] == nobody) {
+        unit_of_[root] = uint32_t(units_.size());
+        units_.push_back({.bytes = trace_.buffers[root].bytes});
       }
-      plan_.arena_offset[buffer] = offset;
-      plan_.arena_bytes = std::max(plan_.arena_bytes, offset + bytes);
-      placed.insert(std::upper_bound(placed.begin(), placed.end(), buffer,
-                                     [&](uint32_t a, uint32_t b) {
-                                       return plan_.arena_offset[a] < plan_.arena_offset[b];
-                                     }),
-                    buffer);
+      unit_of_[buffer] = unit_of_[root];
+      Unit& unit = units_[unit_of_[buffer]];
+      unit.life.first = std::min(unit.life.first, lives_[buffer].first);
+      unit.life.last = std::max(unit.life.last, lives_[buffer].last);
+      if (trace_.buffers[buffer].leaf != nobody) unit.leaf_buffer = buffer;
+      if (trace_.buffers[buffer].is_output) unit.output = buffer;
+    }
+  }
+
+  /// Of donated leaves that nothing continues, one goes to each output that is written after all
+  /// that is done with the leaf.
+  void give_leaves_to_outputs() {
+    struct Matching {
+      std::vector<uint32_t> leaves, outputs;
+    };
+    std::map<int64_t, Matching> by_bytes;
+    for (uint32_t u = 0; u < units_.size(); ++u) {
+      const Unit& unit = units_[u];
+      if (unit.life.first == nobody) continue;
+      if (is_donated(unit) && unit.output == nobody) by_bytes[unit.bytes].leaves.push_back(u);
+      if (unit.output != nobody && unit.leaf_buffer == nobody)
+        by_bytes[unit.bytes].outputs.push_back(u);
+    }
+    heir_of_.assign(units_.size(), nobody);
+    for (auto& [bytes, all] : by_bytes) {
+      std::stable_sort(all.leaves.begin(), all.leaves.end(), [&](uint32_t a, uint32_t b) {
+        return units_[a].life.last < units_[b].life.last;
+      });
+      std::stable_sort(all.outputs.begin(), all.outputs.end(), [&](uint32_t a, uint32_t b) {
+        return units_[a].life.first < units_[b].life.first;
+      });
+      auto leaf = all.leaves.begin();
+      for (uint32_t output : all.outputs)
+        if (leaf != all.leaves.end() && units_[*leaf].life.last < units_[output].life.first)
+          heir_of_[*leaf++] = output;
+    }
+    takes_leaf_of_.assign(units_.size(), nobody);
+    for (uint32_t u = 0; u < units_.size(); ++u)
+      if (heir_of_[u] != nobody) takes_leaf_of_[heir_of_[u]] = u;
+  }
+
+  void settle_in_leaf_or_output(Unit& unit) {
+    uint32_t number = uint32_t(&unit - units_.data()), before = takes_leaf_of_[number];
+    const Unit& start = before == nobody ? unit : units_[before];
+    if (start.leaf_buffer != nobody)
+      unit.home.leaf = trace_.buffers[start.leaf_buffer].leaf;
+    else if (unit.output != nobody)
+      unit.home.output = unit.output;
+    bool is_free_before = unit.leaf_buffer == nobody && unit.output != nobody && before == nobody;
+    bool is_free_behind = is_donated(unit) && unit.output == nobody;
+    if (unit.bytes < worth_hosting || unit.life.first == nobody) return;
+    if (!is_free_before && !is_free_behind) return;
+    FixedRange range(unit.bytes);
+    range.close(is_free_before ? Interval{unit.life.first, nobody} : Interval{0, unit.life.last});
+    if (heir_of_[number] != nobody) range.close({units_[heir_of_[number]].life.first, nobody});
+    hosts_.insert({unit.bytes, {std::move(range), unit.home}});
+  }
+
+  void place_intermediates() {
+    std::vector<Unit*> order;
+    for (Unit& unit : units_)
+      if (unit.leaf_buffer == nobody && unit.output == nobody && unit.life.first != nobody)
+        order.push_back(&unit);
+    std::stable_sort(order.begin(), order.end(),
+                     [](const Unit* a, const Unit* b) { return a->bytes > b->bytes; });
+    GrowingRange arena(order_.launch_of.empty() ? 1 : order_.launch_of.back() + 1);
+    for (Unit* unit : order)
+      if (!find_host(*unit)) unit->home.offset = arena.place(unit->life, unit->bytes);
+    plan_.arena_bytes = arena.bytes();
+  }
+
+  bool find_host(Unit& unit) {
+    if (unit.bytes < worth_hosting) return false;
+    auto host = hosts_.lower_bound(unit.bytes);
+    for (int tries = 0; host != hosts_.end() && tries < most_tries; ++host, ++tries) {
+      int64_t offset = host->second.range.place(unit.life, unit.bytes);
+      if (offset == nowhere) continue;
+      unit.home = host->second.home;
+      unit.home.offset = offset;
+      return true;
+    }
+    return false;
+  }
+
+  /// A leaf's memory is missed when it is given up, though nothing that outlives the program is in
+  /// it.
+  void list_missed() {
+    std::vector<const Unit*> unit_by_leaf(donated_.size());
+    for (uint32_t u = 0; u < units_.size(); ++u)
+      if (is_donated(units_[u])) {
+        bool inherited = units_[u].output != nobody || heir_of_[u] != nobody;
+        uint32_t slot = trace_.buffers[units_[u].leaf_buffer].leaf;
+        unit_by_leaf[slot] = &units_[u];
+        if (inherited) continue;
+        plan_.missed.push_back(fmt::format(
+            "leaf {} ({} bytes): every output of its size is taken, or written before launch {} "
+            "has read it",
+            slot, units_[u].bytes, units_[u].life.last));
+      }
+    for (uint32_t slot = 0; slot < donated_.size(); ++slot)
+      if (donated_[slot] && !unit_by_leaf[slot])
+        plan_.missed.push_back(fmt::format("leaf {}: no kernel reads it", slot));
+  }
+
+  void finish() {
+    plan_.total_bytes = plan_.arena_bytes;
+    for (uint32_t buffer = 0; buffer < trace_.buffers.size(); ++buffer) {
+      const PlanBuffer& b = trace_.buffers[buffer];
+      MemoryPlan::Home home = units_[unit_of_[buffer]].home;
+      plan_.homes.push_back(home);
+      if (home.leaf != nobody && b.leaf == nobody) plan_.is_overwritten[home.leaf] = true;
+      if (b.leaf != nobody || home.output == buffer) plan_.total_bytes += b.bytes;
     }
   }
 
   const LoweredTrace& trace_;
+  const LaunchOrder& order_;
   const std::vector<bool>& donated_;
-  std::vector<Life> lives_;
+  std::vector<Interval> lives_;    // by buffer
+  std::vector<uint32_t> unit_of_;  // by buffer
+  std::vector<Unit> units_;
+  std::vector<uint32_t> heir_of_;        // by unit: the output's unit that gets its leaf later
+  std::vector<uint32_t> takes_leaf_of_;  // the other way
+  std::multimap<int64_t, Host> hosts_;   // by size
   MemoryPlan plan_;
 };
 
-}  // namespace
-
-MemoryPlan plan_memory(const LoweredTrace& trace, const std::vector<uint32_t>& launch_of,
-                       const std::vector<bool>& donated) {
-  return Planner(trace, launch_of, donated).run();
+std::string describe(const PlanBuffer& buffer, uint32_t number, const MemoryPlan::Home& home) {
+  if (buffer.leaf != nobody) return fmt::format("leaf {}", buffer.leaf);
+  if (home.leaf != nobody && (buffer.is_output || home.offset == 0))
+    return fmt::format("takes over leaf {}", home.leaf);
+  if (home.leaf != nobody) return fmt::format("leaf {} +{}", home.leaf, home.offset);
+  if (home.output == number) return "output";
+  if (home.output != nobody) return fmt::format("buffer {} +{}", home.output, home.offset);
+  return fmt::format("arena +{}", home.offset);
 }
 
-std::string to_text(const LoweredTrace& trace, const MemoryPlan& plan,
-                    const std::vector<uint32_t>& launch_of) {
-  std::string text = fmt::format("arena {} bytes\n", plan.arena_bytes);
-  std::vector<Life> lives = find_lives(trace, launch_of);
+}  // namespace
+
+MemoryPlan plan_memory(const LoweredTrace& trace, const LaunchOrder& order,
+                       const std::vector<bool>& donated) {
+  return Planner(trace, order, donated).run();
+}
+
+std::string to_text(const LoweredTrace& trace, const MemoryPlan& plan, const LaunchOrder& order) {
+  std::string text =
+      fmt::format("arena {} bytes\ntotal {} bytes\n", plan.arena_bytes, plan.total_bytes);
+  std::vector<Interval> lives = find_lives(trace, order);
   for (uint32_t buffer = 0; buffer < trace.buffers.size(); ++buffer) {
     const PlanBuffer& b = trace.buffers[buffer];
-    std::string place = b.leaf != nobody ? fmt::format("leaf {}", b.leaf)
-                        : plan.takes_over_leaf[buffer] != nobody
-                            ? fmt::format("takes over leaf {}", plan.takes_over_leaf[buffer])
-                        : b.is_output ? "output"
-                                      : fmt::format("arena +{}", plan.arena_offset[buffer]);
-    text += fmt::format("buffer {:>3} {:>12} bytes  %{:<5} {:<20}", buffer, b.bytes, b.node, place);
+    text += fmt::format("buffer {:>3} {:>12} bytes  %{:<5} {:<20}", buffer, b.bytes, b.node,
+                        describe(b, buffer, plan.homes[buffer]));
     if (lives[buffer].first != nobody)
       text += fmt::format(" launches {}..{}", lives[buffer].first, lives[buffer].last);
     text += '\n';

@@ -14,39 +14,54 @@ int64_t Program::bytes() const {
 
 namespace {
 
+void find_arena(const Program& program, jit::Backend& backend, Ref<Buffer>& arena) {
+  if (!program.arena_bytes || (arena && int64_t(arena->bytes()) >= program.arena_bytes)) return;
+  arena = nullptr;
+  arena = backend.allocate(size_t(program.arena_bytes));
+}
+
 /// The address of every buffer, and the new output buffers.
 std::vector<Ref<Buffer>> bind(const Program& program, const Capture& capture, jit::Backend& backend,
                               ReplayScratch& scratch) {
-  if (program.arena_bytes &&
-      (!scratch.arena || int64_t(scratch.arena->bytes()) < program.arena_bytes)) {
-    scratch.arena = nullptr;
-    scratch.arena = backend.allocate(size_t(program.arena_bytes));
-  }
+  find_arena(program, backend, scratch.arena);
   std::vector<Ref<Buffer>> outputs(program.output_buffers.size());
   scratch.places.resize(program.places.size());
-  for (size_t i = 0; i < program.places.size(); ++i) {
+  auto at = [](void* memory, int64_t offset) { return static_cast<std::byte*>(memory) + offset; };
+  for (uint32_t i = 0; i < program.places.size(); ++i) {
     const Program::Place& place = program.places[i];
     Ref<Buffer> held;
     if (place.leaf != ~0u)
       held = capture.leaves[place.leaf]->buffer;
-    else if (place.output != ~0u)
+    else if (place.inside == i)
       held = backend.allocate(size_t(place.bytes));
     if (place.output != ~0u) outputs[place.output] = held;
-    scratch.places[i] = held ? held->data()
-                        : place.arena_offset >= 0
-                            ? static_cast<std::byte*>(scratch.arena->data()) + place.arena_offset
-                            : nullptr;
+    if (held) scratch.places[i] = at(held->data(), place.offset);
+  }
+  for (uint32_t i = 0; i < program.places.size(); ++i) {
+    const Program::Place& place = program.places[i];
+    if (place.leaf != ~0u || place.inside == i) continue;
+    void* memory = place.inside != ~0u ? scratch.places[place.inside] : scratch.arena->data();
+    scratch.places[i] = at(memory, place.offset);
   }
   for (size_t i = 0; i < outputs.size(); ++i)
     if (!outputs[i]) outputs[i] = outputs[program.places[program.output_buffers[i]].output];
   return outputs;
 }
 
+/// The host allocates anew at once; there the arena is no one's between two replays.
+struct ReleaseHostArena {
+  Ref<Buffer>& arena;
+  ~ReleaseHostArena() {
+    if (arena && arena->device() == cpu) arena = nullptr;
+  }
+};
+
 }  // namespace
 
 std::vector<Ref<Buffer>> replay(const Program& program, const Capture& capture,
                                 jit::Backend& backend, ReplayScratch& scratch) {
   scratch.launched = false;
+  ReleaseHostArena release{scratch.arena};
   std::vector<Ref<Buffer>> outputs = bind(program, capture, backend, scratch);
   scratch.pointers.resize(program.pointer_count);
   scratch.scalars.resize(program.scalar_count);

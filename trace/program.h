@@ -20,9 +20,11 @@ struct Program {
     std::vector<Segment> segments;
     std::string name;
   };
+  /// In a leaf's memory, else in that of a new buffer, else in the arena.
   struct Place {
-    uint32_t leaf = ~0u;  // holds it, or is taken over by it
-    int64_t arena_offset = -1;
+    uint32_t leaf = ~0u;    // slot
+    uint32_t inside = ~0u;  // the place that the new buffer is made for, maybe this one
+    int64_t offset = 0;
     uint32_t output = ~0u;  // the first output that it is
     int64_t bytes = 0;
   };
@@ -31,13 +33,15 @@ struct Program {
   std::vector<Launch> launches;
   std::vector<Place> places;  // by buffer
   std::vector<uint32_t> output_buffers;
+  std::vector<uint32_t> overwritten_leaves;  // slots
   int64_t arena_bytes = 0;
   uint32_t pointer_count = 0, scalar_count = 0, segment_count = 0;  // sums over all segments
 
   int64_t bytes() const;
 };
 
-/// Scratch memory of replays, kept from one to the next.
+/// Scratch memory of replays. The arena is kept from one to the next only on devices whose
+/// prepared launches name its address.
 struct ReplayScratch {
   Ref<Buffer> arena;
   std::vector<void*> places;

@@ -82,9 +82,7 @@ std::vector<Ref<Buffer>> Runtime::replay_or_lose(const Program& program, jit::Ba
     return replay(program, capture_, backend, scratch_);
   } catch (...) {
     if (scratch_.launched)
-      for (const Program::Place& place : program.places)
-        if (place.leaf != ~0u && place.output != ~0u && capture_.donated[place.leaf])
-          capture_.leaves[place.leaf]->buffer->lose();
+      for (uint32_t slot : program.overwritten_leaves) capture_.leaves[slot]->buffer->lose();
     throw;
   }
 }

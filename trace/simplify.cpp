@@ -26,10 +26,13 @@ class Simplifier {
   Graph run() {
     std::vector<NodeId> renamed;
     renamed.reserve(from_.nodes.size());
-    for (const GraphNode& node : from_.nodes) {
-      GraphNode copy = node;
+    std::vector<uint32_t> uses = count_uses();
+    for (NodeId id = 0; id < from_.nodes.size(); ++id) {
+      GraphNode copy = from_.nodes[id];
       for (NodeId& input : copy.inputs) input = renamed[input];
       renamed.push_back(add(std::move(copy)));
+      uses_.resize(to_.nodes.size());
+      uses_[renamed[id]] += uses[id];
     }
     for (NodeId output : from_.outputs) to_.outputs.push_back(without_reshape(renamed[output]));
     return drop_unused();
@@ -37,6 +40,14 @@ class Simplifier {
 
  private:
   const GraphNode& node(NodeId id) const { return to_.nodes[id]; }
+
+  std::vector<uint32_t> count_uses() const {
+    std::vector<uint32_t> uses(from_.nodes.size());
+    for (const GraphNode& node : from_.nodes)
+      for (NodeId input : node.inputs) ++uses[input];
+    for (NodeId output : from_.outputs) ++uses[output];
+    return uses;
+  }
 
   /// What is stored is row-major either way, so an output's own reshape costs nothing.
   NodeId without_reshape(NodeId id) const {
@@ -132,6 +143,9 @@ class Simplifier {
   }
 
   std::optional<NodeId> permute(GraphNode& fresh) {
+    if (node(fresh.inputs[0]).op == OpId::matmul && uses_[fresh.inputs[0]] == 1 &&
+        swaps_last_two(fresh) && !turning_)
+      return transposed_product(fresh);
     const GraphNode& input = node(fresh.inputs[0]);
     if (input.op == OpId::permute) {
       for (int64_t& axis : fresh.attributes) axis = input.attributes[axis];
@@ -140,6 +154,30 @@ class Simplifier {
     for (size_t axis = 0; axis < fresh.attributes.size(); ++axis)
       if (fresh.attributes[axis] != int64_t(axis)) return {};
     return fresh.inputs[0];
+  }
+
+  static bool swaps_last_two(const GraphNode& permute) {
+    int64_t rank = permute.shape.rank();
+    for (int64_t axis = 0; axis < rank - 2; ++axis)
+      if (permute.attributes[axis] != axis) return false;
+    return permute.attributes[rank - 2] == rank - 1 && permute.attributes[rank - 1] == rank - 2;
+  }
+
+  /// (a b)^T = b^T a^T: so what is stored, and added to, has the layout that is asked for.
+  NodeId transposed_product(const GraphNode& permute) {
+    turning_ = true;  // operands that are products stay: chains would recur
+    GraphNode product = node(permute.inputs[0]);
+    product.shape = permute.shape;
+    std::swap(product.inputs[0], product.inputs[1]);
+    for (NodeId& input : product.inputs) {
+      Shape shape = node(input).shape;
+      std::swap(shape[shape.rank() - 2], shape[shape.rank() - 1]);
+      GraphNode turned = like(product, OpId::permute, shape, input);
+      turned.attributes = permute.attributes;
+      input = add(std::move(turned));
+    }
+    turning_ = false;
+    return add(std::move(product));
   }
 
   GraphNode like(const GraphNode& model, OpId op, Shape shape, NodeId input) const {
@@ -275,6 +313,8 @@ class Simplifier {
 
   const Graph& from_;
   Graph to_;
+  bool turning_ = false;
+  std::vector<uint32_t> uses_;  // by node of `to_` made from `from_`: its users there
   std::unordered_map<Hash128, NodeId, HashOfHash128> known_;
 };
 

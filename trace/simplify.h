@@ -2,6 +2,7 @@
 //
 // One pass in node order: equal nodes become one (value numbering; draws of random numbers are
 // equal only when their seed and draw slots are the same), movements of movements compose,
+// the transpose of a product is a product of transposes,
 // operations with a neutral literal vanish (only where exact for NaN, ±0 and ±inf), and reductions
 // over both trailing and other axes split into a trailing and an outer one, which the fuser can put
 // into one kernel. Nodes that no output needs are dropped. Locations: the first of equal nodes
