@@ -32,9 +32,27 @@ Value* Emitter::base_pointer(const Access& access) {
   return ir_.CreateGEP(type, arguments_[access.argument], element);
 }
 
+/// Where inner point 0 of the run would lie in a buffer for rows.
+Value* Emitter::kept_row_pointer(int64_t number) {
+  Value* offset = ir_.CreateMul(index_constant(number), bounds_.kept_stride);
+  Value* row = ir_.CreateGEP(ir_.getInt8Ty(), bounds_.kept, offset);
+  DType dtype = kernel_.arguments[traits_.kept_rows[size_t(number)].argument].dtype;
+  return ir_.CreateGEP(math_.memory_type(dtype), row,
+                       ir_.CreateSub(run_number_, bounds_.inner_begin));
+}
+
+Value* Emitter::base_pointer(ValueId id) {
+  const Access& access = kernel_.accesses[kernel_.instructions[id].aux];
+  for (size_t i = 0; i < traits_.kept_rows.size(); ++i) {
+    const KeptRow& kept = traits_.kept_rows[i];
+    if (kept.argument == access.argument && kept.last_store != id)
+      return kept_row_pointer(int64_t(i));
+  }
+  return base_pointer(access);
+}
+
 Value* Emitter::access_pointer(ValueId id) {
-  return pointers_[id] ? pointers_[id]
-                       : base_pointer(kernel_.accesses[kernel_.instructions[id].aux]);
+  return pointers_[id] ? pointers_[id] : base_pointer(id);
 }
 
 /// The address of each lane; with one lane, a scalar.
@@ -132,27 +150,27 @@ Value* Emitter::load(ValueId id) {
   return math_.from_memory(stored, dtype);
 }
 
-/// Asks for the same place of the next row, or for what comes soon.
+/// Asks for the same place of the next row, into the second cache because the nearest one is full
+/// of this row; or for what comes soon.
 void Emitter::prefetch(ValueId id) {
   constexpr int64_t soon_bytes = 4096;
+  constexpr int read = 0, nearest = 3, second = 2, data = 1;
   const Access& access = kernel_.accesses[kernel_.instructions[id].aux];
   DType dtype = kernel_.arguments[access.argument].dtype;
-  Value* distance = ahead_of(kernel_) == Ahead::next_row
-                        ? size(stride_along(kernel_, access, line_axis(kernel_)))
-                        : index_constant(soon_bytes / int64_t(size_of(dtype)));
+  bool soon = ahead_of(kernel_) == Ahead::soon;
+  Value* distance = soon ? index_constant(soon_bytes / int64_t(size_of(dtype)))
+                         : size(stride_along(kernel_, access, line_axis(kernel_)));
   llvm::Type* element = math_.memory_type(dtype);
   Value* later = ir_.CreateGEP(element, access_pointer(id), distance);
-  constexpr int read = 0, nearest = 3, data = 1;
   ir_.CreateIntrinsic(llvm::Intrinsic::prefetch, {ir_.getPtrTy()},
                       {ir_.CreateGEP(element, later, lanes_.first), ir_.getInt32(read),
-                       ir_.getInt32(nearest), ir_.getInt32(data)});
+                       ir_.getInt32(soon ? nearest : second), ir_.getInt32(data)});
 }
 
 void Emitter::store(ValueId id, Value* value) {
   const Instruction& instruction = kernel_.instructions[id];
   const Access& access = kernel_.accesses[instruction.aux];
-  if (!streaming_ || !may_stream(kernel_, instruction))
-    return store(access, access_pointer(id), value);
+  if (!streaming_ || !may_stream(kernel_, id)) return store(access, access_pointer(id), value);
   DType dtype = kernel_.arguments[access.argument].dtype;
   Value* pointer = ir_.CreateGEP(math_.memory_type(dtype), access_pointer(id), lanes_.first);
   stream_to(pointer, math_.to_memory(value, dtype));

@@ -99,6 +99,8 @@ void Emitter::emit_kernel() {
   bounds.chunk = field(range, offsetof(Range, chunk), number);
   bounds.totals = field(range, offsetof(Range, totals), pointer);
   bounds.totals_stride = field(range, offsetof(Range, totals_stride), number);
+  bounds.kept = field(range, offsetof(Range, kept), pointer);
+  bounds.kept_stride = field(range, offsetof(Range, kept_stride), number);
   if (traits_.streamed_bytes)
     bounds.streaming =
         ir_.CreateICmpNE(field(range, offsetof(Range, streaming), number), index_constant(0));

@@ -114,7 +114,7 @@ void Emitter::emit_hoisted(uint32_t begin, uint32_t end) {
     }
     bool memory = instruction.op == Opcode::load || instruction.op == Opcode::store ||
                   instruction.op == Opcode::store_add;
-    if (memory) pointers_[id] = base_pointer(kernel_.accesses[instruction.aux]);
+    if (memory) pointers_[id] = base_pointer(id);
   }
   if (vector_lanes_ == 1) return;
   auto splat = [&](ValueId id) {
@@ -159,7 +159,7 @@ void Emitter::emit_main_loops(const Stage& stage, Value* begin, Value* end) {
   bool any = false;
   for (ValueId id = stage.begin; may && id < stage.end; ++id) {
     const Instruction& instruction = kernel_.instructions[id];
-    if (!may_stream(kernel_, instruction)) continue;
+    if (!may_stream(kernel_, id)) continue;
     any = true;
     DType dtype = kernel_.arguments[kernel_.accesses[instruction.aux].argument].dtype;
     Value* address = ir_.CreatePtrToInt(

@@ -46,7 +46,7 @@ class Emitter {
   /// Positions handed over by the caller, as Range has them.
   struct Bounds {
     llvm::Value *outer_begin, *outer_end, *row_begin, *row_end, *inner_begin, *inner_end, *chunk;
-    llvm::Value *totals, *totals_stride;
+    llvm::Value *totals, *totals_stride, *kept, *kept_stride;
     llvm::Value* streaming = nullptr;
     // A finished tile of products: element (row - row_begin) * stride + (inner - inner_begin).
     llvm::Value* product = nullptr;
@@ -127,6 +127,8 @@ class Emitter {
   enum class Pattern { uniform, contiguous, reversed, strided };
   Pattern pattern_of(const Access& access) const;
   llvm::Value* base_pointer(const Access& access);
+  llvm::Value* base_pointer(ValueId id);
+  llvm::Value* kept_row_pointer(int64_t number);
   llvm::Value* access_pointer(ValueId id);
   llvm::Value* element_pointers(const Access& access, llvm::Value* pointer);
   llvm::Value* access_mask(const Access& access);

@@ -31,8 +31,8 @@ int64_t streaming_threshold() {
 /// Inner points whose totals stay in the nearest caches.
 constexpr int64_t column_block = 4 * inner_granule;
 
-/// Memory for the totals of column accumulators, one a thread, grown as needed.
-std::byte* totals_memory(size_t bytes) {
+/// Memory for totals and kept rows, one a thread, grown as needed.
+std::byte* thread_memory(size_t bytes) {
   thread_local std::unique_ptr<std::byte[]> memory;
   thread_local size_t held = 0;
   if (held < bytes + 64) {
@@ -71,6 +71,8 @@ Launcher::Launcher(const Kernel& kernel) : kernel_(kernel), traits_(traits_of(ke
   }
   for (const Accumulator& accumulator : kernel.accumulators)
     if (accumulator.column) totals_bytes_ = std::max(totals_bytes_, size_of(accumulator.dtype));
+  for (const KeptRow& kept : traits_.kept_rows)
+    kept_bytes_ = std::max(kept_bytes_, size_of(kernel.arguments[kept.argument].dtype));
 }
 
 Launcher::Extents Launcher::extents_of(const Segment& segment) const {
@@ -144,7 +146,7 @@ void Launcher::split(const Segment& segment, const Extents& extents, double unit
                      std::vector<Unit>& units) const {
   Unit unit{&segment, {}};
   Range& range = unit.range;
-  range = {0, extents.outer, 0, extents.rows, 0, extents.inner, 0, nullptr, 0, 0};
+  range = {0, extents.outer, 0, extents.rows, 0, extents.inner, 0, nullptr, 0, nullptr, 0, 0};
   range.streaming = traits_.streamed_bytes * extents.points() > streaming_threshold();
   int64_t pieces = std::max<int64_t>(1, int64_t(std::llround(cost_ns(extents) / unit_ns)));
   int64_t lines = extents.outer * (traits_.column_accumulators ? extents.chunks
@@ -169,12 +171,13 @@ void Launcher::split(const Segment& segment, const Extents& extents, double unit
 void Launcher::run(KernelFunction function, std::span<const Unit> units) const {
   for (const Unit& unit : units) {
     Range range = unit.range;
-    if (traits_.column_accumulators) {
-      int64_t line =
-          int64_t(totals_bytes_) * std::max<int64_t>(1, range.inner_end - range.inner_begin);
-      range.totals_stride = divide_up(line, 64) * 64;
-      range.totals = totals_memory(size_t(range.totals_stride) * kernel_.accumulators.size());
-    }
+    int64_t points = std::max<int64_t>(1, range.inner_end - range.inner_begin);
+    range.totals_stride = divide_up(int64_t(totals_bytes_) * points, 64) * 64;
+    range.kept_stride = divide_up(int64_t(kept_bytes_) * points, 64) * 64;
+    int64_t totals = range.totals_stride * int64_t(kernel_.accumulators.size());
+    int64_t kept = range.kept_stride * int64_t(traits_.kept_rows.size());
+    if (totals + kept > 0) range.totals = thread_memory(size_t(totals + kept));
+    range.kept = range.totals + totals;
     function(unit.segment, &range);
   }
 }

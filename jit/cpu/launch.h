@@ -34,8 +34,8 @@ class Launcher {
 
   Kernel kernel_;
   Traits traits_;
-  double point_ns_, row_ns_;  // of one inner point and of one row, roughly
-  size_t totals_bytes_ = 0;   // of all column accumulators, per inner point
+  double point_ns_, row_ns_;                  // of one inner point and of one row, roughly
+  size_t totals_bytes_ = 0, kept_bytes_ = 0;  // of all column accumulators, per inner point
 };
 
 }  // namespace encore::jit

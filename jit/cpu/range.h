@@ -20,6 +20,9 @@ struct Range {
   // scalar at inner point 0.
   std::byte* totals;
   int64_t totals_stride;
+  // Row n of Traits::kept_rows lies at byte n * kept_stride, its inner points as those of totals.
+  std::byte* kept;
+  int64_t kept_stride;
   int64_t streaming;  // 1: stores bypass the caches
 };
 

@@ -44,19 +44,6 @@ int64_t fixed_points(const Kernel& kernel) {
   return product;
 }
 
-int64_t streamed_bytes(const Kernel& kernel) {
-  if (kernel.contraction) return 0;
-  int64_t bytes = 0;
-  for (const Stage& stage : kernel.stages)
-    for (uint32_t i = stage.begin; stage.kind == StageKind::sweep && i < stage.end; ++i) {
-      const Instruction& instruction = kernel.instructions[i];
-      if (!may_stream(kernel, instruction)) continue;
-      bytes += int64_t(size_of(kernel.arguments[kernel.accesses[instruction.aux].argument].dtype));
-    }
-  int64_t points = fixed_points(kernel);
-  return points >= 0 && points * bytes < least_streamed_bytes ? 0 : bytes;
-}
-
 /// Column totals take the nearest cache for themselves, so that loads wait longer; arithmetic hides
 /// what it costs to ask for them early.
 bool waits_beside_totals(const Kernel& kernel) {
@@ -74,6 +61,64 @@ bool waits_beside_totals(const Kernel& kernel) {
     }
   }
   return feeds_totals && !stores && instructions >= least_instructions;
+}
+
+bool same_size(const Kernel& kernel, SizeId a, SizeId b) {
+  if (a == b) return true;
+  if (a == none || b == none) return false;
+  const Size &first = kernel.sizes[a], &second = kernel.sizes[b];
+  return first.fixed && second.fixed && first.value == second.value;
+}
+
+bool same_place(const Kernel& kernel, const Access& a, const Access& b) {
+  bool same = same_size(kernel, a.base, b.base) && a.strides.size() == b.strides.size();
+  for (size_t axis = 0; same && axis < a.strides.size(); ++axis)
+    same = same_size(kernel, a.strides[axis], b.strides[axis]);
+  return same;
+}
+
+/// The store that gives `argument` its values if sweeps stored and read others there before, all in
+/// one place for each point; otherwise `none`.
+ValueId last_store_of_kept_row(const Kernel& kernel, uint32_t argument) {
+  uint32_t axis = last_axis(kernel, Role::inner);
+  if (axis == none || kernel.arguments[argument].use != Use::update) return none;
+  for (const Accumulator& accumulator : kernel.accumulators)
+    if (accumulator.column && kernel.accesses[accumulator.access].argument == argument) return none;
+  const Access* place = nullptr;
+  ValueId last_store = none;
+  int loads = 0;
+  bool read_since = false;
+  for (const Stage& stage : kernel.stages) {
+    for (ValueId id = stage.begin; id < stage.end; ++id) {
+      const Instruction& instruction = kernel.instructions[id];
+      bool load = instruction.op == Opcode::load;
+      if (!load && instruction.op != Opcode::store && instruction.op != Opcode::store_add) continue;
+      const Access& access = kernel.accesses[instruction.aux];
+      if (access.argument != argument) continue;
+      bool plain = stage.kind == StageKind::sweep && access.offset == none &&
+                   access.predicate == none && instruction.op != Opcode::store_add &&
+                   fixed_or(kernel, stride_along(kernel, access, axis), 0) == 1;
+      if (!plain || (place && !same_place(kernel, *place, access)) || (load && !place)) return none;
+      place = &access;
+      read_since = load;
+      loads += load;
+      if (!load) last_store = id;
+    }
+  }
+  return loads && !read_since ? last_store : none;
+}
+
+int64_t streamed_bytes(const Kernel& kernel) {
+  if (kernel.contraction) return 0;
+  int64_t bytes = 0;
+  for (const Stage& stage : kernel.stages)
+    for (uint32_t i = stage.begin; stage.kind == StageKind::sweep && i < stage.end; ++i) {
+      const Instruction& instruction = kernel.instructions[i];
+      if (!may_stream(kernel, i)) continue;
+      bytes += int64_t(size_of(kernel.arguments[kernel.accesses[instruction.aux].argument].dtype));
+    }
+  int64_t points = fixed_points(kernel);
+  return points >= 0 && points * bytes < least_streamed_bytes ? 0 : bytes;
 }
 
 }  // namespace
@@ -139,6 +184,7 @@ std::set<ValueId> loads_that_prefetch(const Kernel& kernel) {
       if (kernel.instructions[id].op != Opcode::load) continue;
       const Access& access = kernel.accesses[kernel.instructions[id].aux];
       bool contiguous = fixed_or(kernel, stride_along(kernel, access, inner), 0) == 1;
+      if (last_store_of_kept_row(kernel, access.argument) != none) continue;
       if (contiguous && access.offset == none && stride_along(kernel, access, line) != none)
         last[access.argument] = id;
     }
@@ -148,13 +194,24 @@ std::set<ValueId> loads_that_prefetch(const Kernel& kernel) {
   return loads;
 }
 
-bool may_stream(const Kernel& kernel, const Instruction& instruction) {
+std::vector<KeptRow> kept_rows_of(const Kernel& kernel) {
+  std::vector<KeptRow> kept;
+  if (kernel.contraction) return kept;
+  for (uint32_t argument = 0; argument < kernel.arguments.size(); ++argument)
+    if (ValueId last = last_store_of_kept_row(kernel, argument); last != none)
+      kept.push_back({argument, last});
+  return kept;
+}
+
+bool may_stream(const Kernel& kernel, ValueId id) {
+  const Instruction& instruction = kernel.instructions[id];
   uint32_t axis = last_axis(kernel, Role::inner);
   if (instruction.op != Opcode::store || axis == none) return false;
   const Access& access = kernel.accesses[instruction.aux];
   if (access.predicate != none || access.offset != none) return false;
-  if (kernel.arguments[access.argument].use != Use::write) return false;
-  return fixed_or(kernel, stride_along(kernel, access, axis), 0) == 1;
+  if (fixed_or(kernel, stride_along(kernel, access, axis), 0) != 1) return false;
+  return kernel.arguments[access.argument].use == Use::write ||
+         last_store_of_kept_row(kernel, access.argument) == id;
 }
 
 bool operand_runs_along_depth(const Kernel& kernel, bool a) {
@@ -183,6 +240,7 @@ Traits traits_of(const Kernel& kernel) {
   traits.splits_inner = !traits.row_accumulators && !adds_may_collide(kernel) &&
                         (points < 0 || points >= 4 * inner_granule);
   traits.streamed_bytes = streamed_bytes(kernel);
+  traits.kept_rows = kept_rows_of(kernel);
   return traits;
 }
 

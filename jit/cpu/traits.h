@@ -8,12 +8,20 @@
 
 namespace encore::jit {
 
+/// An argument that sweeps pass values of the current row through before they store what it is for:
+/// until then the row is kept in a buffer of the thread, so that memory is written once.
+struct KeptRow {
+  uint32_t argument;
+  ValueId last_store;
+};
+
 struct Traits {
   bool row_accumulators = false;
   bool column_accumulators = false;
   bool serial_rows = false;    // store_add: rows in ascending order, on one thread
   bool splits_inner = false;   // a call may cover a part of the inner points
   int64_t streamed_bytes = 0;  // what stores that may bypass the caches write for an inner point
+  std::vector<KeptRow> kept_rows;
 };
 
 Traits traits_of(const Kernel& kernel);
@@ -29,8 +37,11 @@ Ahead ahead_of(const Kernel& kernel);
 /// The loads beside which that is done: the last ones of each argument.
 std::set<ValueId> loads_that_prefetch(const Kernel& kernel);
 
-/// May this instruction bypass the caches? Only plain stores of whole vectors in a sweep.
-bool may_stream(const Kernel& kernel, const Instruction& instruction);
+std::vector<KeptRow> kept_rows_of(const Kernel& kernel);
+
+/// May this instruction bypass the caches? Only plain stores of whole vectors in a sweep to what
+/// the kernel does not read.
+bool may_stream(const Kernel& kernel, ValueId id);
 
 /// The last axis of a role, or `none`.
 uint32_t last_axis(const Kernel& kernel, Role role);
