@@ -7,16 +7,13 @@
 
 namespace encore {
 
+// By value: the handle of a temporary becomes its user.
 #define UNARY(name, ...) \
-  inline Tensor name(const Arg& a) { return record_elementwise(OpId::name, {&a}); }
-#define BINARY(name, ...)                            \
-  inline Tensor name(const Arg& a, const Arg& b) {   \
-    return record_elementwise(OpId::name, {&a, &b}); \
-  }
-#define TERNARY(name, ...)                                       \
-  inline Tensor name(const Arg& a, const Arg& b, const Arg& c) { \
-    return record_elementwise(OpId::name, {&a, &b, &c});         \
-  }
+  inline Tensor name(Arg a) { return record_last(OpId::name, {&a}); }
+#define BINARY(name, ...) \
+  inline Tensor name(Arg a, Arg b) { return record_last(OpId::name, {&a, &b}); }
+#define TERNARY(name, ...) \
+  inline Tensor name(Arg a, Arg b, Arg c) { return record_last(OpId::name, {&a, &b, &c}); }
 #include <encore/lazy/elementwise.def>
 #undef UNARY
 #undef BINARY

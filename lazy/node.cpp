@@ -1,100 +1,146 @@
 #include <encore/lazy/node.h>
 
+#include <algorithm>
 #include <mutex>
 #include <new>
+#include <thread>
+#include <utility>
 
 namespace encore {
 namespace {
 
-/// Fixed-size blocks kept per thread; a block may be given back on another thread than it came from.
+/// Fixed-size blocks kept per thread; a block may be given back on another thread than it came
+/// from.
 struct BlockPool {
   static constexpr size_t blocks_per_slab = 256;
+  /// A thread that only gives back hands its blocks on beyond these.
+  static constexpr size_t most_kept = size_t(1) << 16;
   struct Block {
     Block* next;
   };
   Block* free = nullptr;
+  size_t count = 0;
 
   void* take() {
-    if (!free) refill();
+    if (!free) [[unlikely]]
+      refill();
     Block* block = free;
     free = block->next;
+    --count;
     return block;
   }
   void give(void* memory) {
+    if (!free || count >= most_kept) [[unlikely]]
+      settle();
     auto* block = static_cast<Block*>(memory);
     block->next = free;
     free = block;
+    ++count;
   }
+  void hand_on();
 
  private:
   void refill();
+  void settle();
 };
 
-/// Blocks of threads that ended; slabs are never given back to the system.
+/// Blocks that threads handed on; slabs are never given back to the system.
 struct Orphans {
   std::mutex mutex;
   BlockPool::Block* free = nullptr;
+  size_t count = 0;
 };
 Orphans& orphans() {
   static auto& instance = *new Orphans;
   return instance;
 }
 
-void BlockPool::refill() {
-  {
-    std::lock_guard lock(orphans().mutex);
-    std::swap(free, orphans().free);
-  }
-  if (free) return;
-  constexpr size_t size = (sizeof(Node) + 63) / 64 * 64;
-  auto* slab = static_cast<std::byte*>(::operator new(size* blocks_per_slab, std::align_val_t(64)));
-  for (size_t i = 0; i < blocks_per_slab; ++i) give(slab + i * size);
-}
-
-thread_local BlockPool pool;
+thread_local constinit BlockPool pool;
+thread_local constinit PendingList* own_list = nullptr;
 
 /// Hands the thread's blocks on when the thread ends; `pool` itself is trivial and outlives it.
 struct PoolGuard {
-  ~PoolGuard() {
-    std::lock_guard lock(orphans().mutex);
-    while (BlockPool::Block* block = pool.free) {
-      pool.free = block->next;
-      block->next = orphans().free;
-      orphans().free = block;
-    }
-  }
+  ~PoolGuard() { pool.hand_on(); }
 };
 thread_local PoolGuard pool_guard;
 
-class SpinLock {
+void BlockPool::hand_on() {
+  std::lock_guard lock(orphans().mutex);
+  while (Block* block = free) {
+    free = block->next;
+    block->next = orphans().free;
+    orphans().free = block;
+  }
+  orphans().count += std::exchange(count, 0);
+}
+
+void BlockPool::settle() {
+  (void)&pool_guard;
+  if (count >= most_kept) hand_on();
+}
+
+void BlockPool::refill() {
+  (void)&pool_guard;
+  {
+    std::lock_guard lock(orphans().mutex);
+    std::swap(free, orphans().free);
+    std::swap(count, orphans().count);
+  }
+  if (free) return;
+  auto* slab =
+      static_cast<Node*>(::operator new(sizeof(Node) * blocks_per_slab, std::align_val_t(64)));
+  for (size_t i = 0; i < blocks_per_slab; ++i) {
+    auto* block = reinterpret_cast<Block*>(slab + i);
+    block->next = free;
+    free = block;
+  }
+  count = blocks_per_slab;
+}
+
+int64_t result_bytes(const Node* node) {
+  return node->shape.numel() * int64_t(size_of(node->dtype));
+}
+
+/// Whether `what` are all the references to the node, and nobody can gain one meanwhile.
+bool holds_alone(const Node* node, uint64_t what) {
+  return node->references.load(std::memory_order_acquire) == what &&
+         (!node->pending || node->pending == own_list);
+}
+
+/// Drops a reference; true when it was the last.
+bool drop(Node* node, uint64_t what) {
+  return holds_alone(node, what) ||
+         node->references.fetch_sub(what, std::memory_order_acq_rel) == what;
+}
+
+/// Nodes that nothing holds any more, linked through their counts: chains may be a million nodes
+/// long, so nothing recurses.
+class Dead {
  public:
-  explicit SpinLock(std::atomic_flag& flag) : flag_(flag) {
-    while (flag_.test_and_set(std::memory_order_acquire)) {
-      while (flag_.test(std::memory_order_relaxed)) {
-      }
+  void push(Node* node) noexcept {
+    if (node->pending) node->pending->remove(node);
+    node->references.store(reinterpret_cast<uintptr_t>(first_), std::memory_order_relaxed);
+    first_ = node;
+  }
+  void destroy_all() noexcept {
+    while (first_) {
+      Node* node = first_;
+      first_ = reinterpret_cast<Node*>(node->references.load(std::memory_order_relaxed));
+      for (Node* input : node->input_span())
+        if (drop(input, Node::one_user)) push(input);
+      if (node->inputs != node->inline_inputs) delete[] node->inputs;
+      node->~Node();
+#ifdef __SANITIZE_ADDRESS__
+      ::operator delete(node, std::align_val_t(64));
+#else
+      pool.give(node);
+#endif
     }
   }
-  ~SpinLock() { flag_.clear(std::memory_order_release); }
 
  private:
-  std::atomic_flag& flag_;
+  Node* first_ = nullptr;
 };
-
-int64_t result_bytes(const Node* node) { return node->shape.numel() * int64_t(size_of(node->dtype)); }
-
-void destroy(Node* node, std::vector<Node*>& dead) noexcept {
-  if (node->pending) node->pending->remove(node);
-  for (Node* input : node->input_span())
-    if (input->references.fetch_sub(Node::one_user, std::memory_order_acq_rel) == Node::one_user)
-      dead.push_back(input);
-  if (node->inputs != node->inline_inputs) delete[] node->inputs;
-  node->~Node();
-#ifdef __SANITIZE_ADDRESS__
-  ::operator delete(node, std::align_val_t(64));
-#else
-  pool.give(node);
-#endif
-}
 
 }  // namespace
 
@@ -102,76 +148,70 @@ Node* allocate_node() {
 #ifdef __SANITIZE_ADDRESS__
   return new (::operator new(sizeof(Node), std::align_val_t(64))) Node;
 #else
-  (void)&pool_guard;
   return new (pool.take()) Node;
 #endif
 }
 
 void release(Node* node, uint64_t what) noexcept {
-  if (node->references.fetch_sub(what, std::memory_order_acq_rel) != what) return;
-  // Chains may be a million nodes long: no recursion.
-  std::vector<Node*> dead;
-  destroy(node, dead);
-  while (!dead.empty()) {
-    Node* next = dead.back();
-    dead.pop_back();
-    destroy(next, dead);
-  }
+  if (!drop(node, what)) return;
+  Dead dead;
+  dead.push(node);
+  dead.destroy_all();
+}
+
+void handle_to_user(Node* node) noexcept {
+  if (holds_alone(node, Node::one_handle))
+    node->references.store(Node::one_user, std::memory_order_relaxed);
+  else
+    node->references.fetch_add(Node::one_user - Node::one_handle, std::memory_order_acq_rel);
 }
 
 void drop_inputs(Node* node) noexcept {
-  Node** inputs = node->inputs;
-  uint32_t count = node->input_count;
-  Node* few[3];
-  if (inputs == node->inline_inputs) {
-    std::copy_n(inputs, count, few);
-    inputs = few;
-  }
+  Dead dead;
+  for (Node* input : node->input_span())
+    if (drop(input, Node::one_user)) dead.push(input);
+  if (node->inputs != node->inline_inputs)
+    delete[] std::exchange(node->inputs, node->inline_inputs);
   node->input_count = 0;
-  for (uint32_t i = 0; i < count; ++i) release(inputs[i], Node::one_user);
-  if (inputs != few) delete[] inputs;
-  node->inputs = node->inline_inputs;
+  dead.destroy_all();
+}
+
+void PendingList::lock() noexcept {
+  while (lock_.test_and_set(std::memory_order_acquire)) std::this_thread::yield();
 }
 
 void PendingList::add(Node* node) {
-  SpinLock lock(lock_);
-  if (live_.load(std::memory_order_relaxed) == 0) {
+  if (size() == 0) {
     nodes_.clear();
     first_location_ = node->location;
     first_op_ = node->op;
   }
+  if (nodes_.size() == nodes_.capacity()) [[unlikely]]
+    make_room();
   node->pending = this;
   node->pending_position = uint32_t(nodes_.size());
   nodes_.push_back(node);
-  live_.store(live_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  bytes_.store(bytes_.load(std::memory_order_relaxed) + result_bytes(node), std::memory_order_relaxed);
-  if (nodes_.size() > 1024 && nodes_.size() > 4 * live_.load(std::memory_order_relaxed)) compact();
+  ++live_;
+  bytes_ += result_bytes(node);
 }
 
 void PendingList::remove(Node* node) noexcept {
-  SpinLock lock(lock_);
-  nodes_[node->pending_position] = nullptr;
-  node->pending = nullptr;
-  live_.store(live_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
-  bytes_.store(bytes_.load(std::memory_order_relaxed) - result_bytes(node), std::memory_order_relaxed);
-}
-
-std::vector<Node*> PendingList::snapshot() {
-  SpinLock lock(lock_);
-  compact();
-  std::vector<Node*> alive;
-  alive.reserve(nodes_.size());
-  for (Node* node : nodes_) {
-    // A node whose count is zero is being destroyed by another thread, which waits for this lock.
-    uint64_t count = node->references.load(std::memory_order_relaxed);
-    while (count != 0 && !node->references.compare_exchange_weak(count, count + Node::one_user)) {
-    }
-    if (count != 0) alive.push_back(node);
+  if (this == own_list) {
+    nodes_[node->pending_position] = nullptr;
+    --live_;
+    bytes_ -= result_bytes(node);
+  } else {
+    lock();
+    nodes_[node->pending_position] = nullptr;
+    bytes_elsewhere_.fetch_add(result_bytes(node), std::memory_order_relaxed);
+    live_elsewhere_.fetch_add(1, std::memory_order_release);
+    unlock();
   }
-  return alive;
+  node->pending = nullptr;
 }
 
-void PendingList::compact() {
+void PendingList::make_room() {
+  Slots slots(*this);
   uint32_t kept = 0;
   for (Node* node : nodes_)
     if (node) {
@@ -179,12 +219,15 @@ void PendingList::compact() {
       nodes_[kept++] = node;
     }
   nodes_.resize(kept);
+  if (2 * nodes_.size() >= nodes_.capacity())
+    nodes_.reserve(std::max<size_t>(256, 2 * nodes_.capacity()));
 }
 
 PendingList& pending_list() {
   // Leaked on purpose: nodes of an ended thread may live on.
-  thread_local PendingList* list = new PendingList;
-  return *list;
+  if (!own_list) [[unlikely]]
+    own_list = new PendingList;
+  return *own_list;
 }
 
 }  // namespace encore

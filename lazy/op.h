@@ -91,7 +91,9 @@ struct OpInfo {
   int64_t (*integer_reference)(int64_t a, int64_t b, int64_t c) = nullptr;
 };
 
-const OpInfo& info(OpId op);
+/// By id; use `info`.
+extern const OpInfo op_rows[];
+inline const OpInfo& info(OpId op) { return op_rows[int(op)]; }
 inline std::string_view name_of(OpId op) { return info(op).name; }
 inline OpFamily family_of(OpId op) { return info(op).family; }
 

@@ -32,7 +32,9 @@ Tensor share_extreme(const Tensor& g, const Tensor& a, const Tensor& b, const Te
     return expression;                                                             \
   }
 
-const OpInfo table[] = {
+}  // namespace
+
+const OpInfo op_rows[] = {
     {.name = "leaf", .family = OpFamily::source, .arity = 0},
     {.name = "scalar", .family = OpFamily::source, .arity = 0},
     {.name = "literal", .family = OpFamily::source, .arity = 0},
@@ -66,18 +68,19 @@ const OpInfo table[] = {
 #undef REDUCTION
 };
 
+namespace {
+
 constexpr int elementwise_begin = int(OpId::random_bits) + 1;
 constexpr int reduction_begin = int(OpId::reduce_sum);
-static_assert(std::size(table) == size_t(OpId::reduce_argmin) + 1, "every op has one row");
+static_assert(std::size(op_rows) == size_t(OpId::reduce_argmin) + 1, "every op has one row");
 static_assert(int(OpId::iota) == 3, "Node::is_source relies on sources coming first");
 
 }  // namespace
 
-const OpInfo& info(OpId op) { return table[int(op)]; }
 std::span<const OpInfo> elementwise_ops() {
-  return std::span(table).subspan(elementwise_begin, reduction_begin - elementwise_begin);
+  return std::span(op_rows).subspan(elementwise_begin, reduction_begin - elementwise_begin);
 }
-std::span<const OpInfo> reduction_ops() { return std::span(table).subspan(reduction_begin); }
+std::span<const OpInfo> reduction_ops() { return std::span(op_rows).subspan(reduction_begin); }
 OpId first_elementwise() { return OpId(elementwise_begin); }
 OpId first_reduction() { return OpId(reduction_begin); }
 

@@ -1,14 +1,15 @@
-#include <encore/lazy/record.h>
-
-#include <fmt/format.h>
-
-#include <mutex>
-#include <set>
-#include <string>
-
 #include <encore/core/settings.h>
 #include <encore/lazy/cut.h>
 #include <encore/lazy/evaluator.h>
+#include <encore/lazy/record.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <mutex>
+#include <set>
+#include <string>
 
 namespace encore {
 namespace {
@@ -19,10 +20,9 @@ struct Context {
   Location location;
   bool scoped = false;  // `location` stands for everything recorded
   bool gradient = true;
+  uint64_t latest = 0;  // sequence of the node recorded last
 };
 thread_local constinit Context context;
-
-std::atomic<uint64_t> next_sequence{1};
 
 /// Joined scope names live for ever; there are as many as distinct nestings.
 const char* intern_scopes(const char* outer, const char* inner) {
@@ -41,18 +41,27 @@ const char* join_scopes(const char* outer, const char* inner) {
   thread_local constinit Known known[256] = {};
   uint64_t mixed = (uintptr_t(outer) ^ uintptr_t(inner) << 1) * 0x9e3779b97f4a7c15;
   Known& place = known[mixed >> 56];
-  if (place.outer != outer || place.inner != inner) place = {outer, inner, intern_scopes(outer, inner)};
+  if (place.outer != outer || place.inner != inner)
+    place = {outer, inner, intern_scopes(outer, inner)};
   return place.joined;
+}
+
+/// Numbers a node after its inputs, which may be another thread's, and after this thread's others.
+void give_sequence(Node* node) {
+  node->sequence = context.latest = std::max(context.latest, node->sequence) + 1;
 }
 
 /// Lists the node; before that, cuts the trace where its budget is spent.
 Tensor publish(Tensor handle) {
   Node* node = handle.node();
-  node->sequence = next_sequence.fetch_add(1, std::memory_order_relaxed);
   if (!node->is_source()) {
     PendingList& list = pending_list();
-    if (over_budget(list)) cut_if_due(*node);
+    if (over_budget(list)) [[unlikely]]
+      cut_if_due(*node);
+    give_sequence(node);
     list.add(node);
+  } else {
+    give_sequence(node);
   }
   return handle;
 }
@@ -67,10 +76,22 @@ Node* new_node(OpId op, DType dtype, Device device, Location where) {
   return node;
 }
 
-void add_input(Node* node, Node* input) {
-  retain(input, Node::one_user);
+/// The caller has counted the user.
+void adopt_input(Node* node, Node* input) {
   node->inputs[node->input_count++] = input;
   node->needs_gradient |= input->needs_gradient;
+  node->sequence = std::max(node->sequence, input->sequence);
+}
+
+void add_input(Node* node, Node* input) {
+  retain(input, Node::one_user);
+  adopt_input(node, input);
+}
+
+void add_operand(Node* node, const Arg& arg) { add_input(node, arg.node()); }
+void add_operand(Node* node, Arg& arg) {
+  arg.give_user();
+  adopt_input(node, arg.node());
 }
 
 /// A tape node only where recording gradients is on and the op lets one through.
@@ -82,7 +103,13 @@ void settle_gradient(Node* node) {
 [[noreturn]] void refuse_dtype(const OpInfo& op, DType dtype, Location where) {
   throw Error(fmt::format("{}: {} operands are not allowed", op.name, name_of(dtype)),
               context.scoped ? context.location : where,
-              op.types == Types::bits ? "use an integer or bool dtype: x.to(i32)" : "cast first: x.to(f32)");
+              op.types == Types::bits ? "use an integer or bool dtype: x.to(i32)"
+                                      : "cast first: x.to(f32)");
+}
+
+/// Whether operands of one floating dtype give that dtype.
+bool keeps_floating(Types types) {
+  return types == Types::same || types == Types::floating || types == Types::number;
 }
 
 struct DTypes {
@@ -107,7 +134,8 @@ DTypes promote_all(const OpInfo& op, std::span<const Arg* const> args, Location 
   }
   switch (op.types) {
     case Types::same:
-    case Types::where: return {common, common};
+    case Types::where:
+      return {common, common};
     case Types::number:
       if (common == DType::boolean) refuse_dtype(op, common, where);
       return {common, common};
@@ -118,8 +146,10 @@ DTypes promote_all(const OpInfo& op, std::span<const Arg* const> args, Location 
       if (is_floating(common)) refuse_dtype(op, common, where);
       return {common, common};
     case Types::compare:
-    case Types::test: return {common, DType::boolean};
-    case Types::logical: return {DType::boolean, DType::boolean};
+    case Types::test:
+      return {common, DType::boolean};
+    case Types::logical:
+      return {DType::boolean, DType::boolean};
   }
   internal_error("a Types row was forgotten", std::source_location::current());
 }
@@ -143,13 +173,48 @@ Tensor cast_to(Tensor x, DType dtype, Location where) {
   node->shape = x.shape();
   add_input(node, x.node());
   settle_gradient(node);
-  return publish(Tensor(node));
+  return publish(Tensor::adopt(node));
 }
 
-Tensor constant_node(OpId op, Scalar value, DType dtype, Device device) {
+Node* new_constant(OpId op, Scalar value, DType dtype, Device device) {
   Node* node = new_node(op, dtype, device, {});
-  node->bits = value.bits_as(dtype);
-  return publish(Tensor(node));
+  node->bits = dtype == DType::f32 && value.floating ? std::bit_cast<uint32_t>(float(value.number))
+                                                     : value.bits_as(dtype);
+  give_sequence(node);
+  return node;
+}
+
+Node* new_constant(const Arg& arg, DType dtype, Device device) {
+  return new_constant(arg.is_literal() ? OpId::literal : OpId::scalar, arg.number(), dtype, device);
+}
+
+/// The common case, in which nothing converts, broadcasts or throws: floating tensors of one dtype,
+/// shape and device, and numbers. Null: any other.
+template <class SomeArg>
+Node* new_plain(OpId op, std::span<SomeArg* const> args) {
+  const Node* model = nullptr;
+  for (const Arg* arg : args) {
+    const Node* given = arg->node();
+    if (!given) continue;
+    if (!model) model = given;
+    if (given->dtype != model->dtype || given->device != model->device ||
+        given->shape != model->shape)
+      return nullptr;
+  }
+  if (!model || !is_floating(model->dtype) || !keeps_floating(info(op).types)) return nullptr;
+  Node* node = new_node(op, model->dtype, model->device, args[0]->location());
+  node->shape = model->shape;
+  for (SomeArg* arg : args) {
+    if (arg->node()) {
+      add_operand(node, *arg);
+      continue;
+    }
+    Node* number = new_constant(*arg, node->dtype, node->device);
+    number->references.store(Node::one_user, std::memory_order_relaxed);
+    adopt_input(node, number);
+  }
+  settle_gradient(node);
+  return node;
 }
 
 }  // namespace
@@ -187,45 +252,63 @@ Location current_location(Location innermost) {
   return context.scoped ? context.location : innermost;
 }
 
-Tensor record_elementwise(OpId op, std::initializer_list<const Arg*> args) {
+namespace {
+
+template <class SomeArg>
+Tensor record_general(OpId op, std::span<SomeArg* const> all) {
   const OpInfo& row = info(op);
-  Location where = (*args.begin())->location();
-  std::span<const Arg* const> all(args.begin(), args.size());
+  Location where = all[0]->location();
   // `where` promotes its last two; the condition becomes bool.
   bool conditional = row.types == Types::where;
-  DTypes dtypes = promote_all(row, conditional ? all.subspan(1) : all, where);
-  Node* node = new_node(op, dtypes.result, common_device(row, all, where), where);
-  Tensor handle(node);  // frees the node should anything below throw
-  bool same = true;
+  std::array<const Arg*, 3> args = {};
+  std::copy(all.begin(), all.end(), args.begin());
+  std::span<const Arg* const> given_args(args.data(), all.size());
+  DTypes dtypes = promote_all(row, conditional ? given_args.subspan(1) : given_args, where);
+  Node* node = new_node(op, dtypes.result, common_device(row, given_args, where), where);
+  Tensor handle = Tensor::adopt(node);  // frees the node should anything below throw
   for (size_t i = 0; i < all.size(); ++i) {
     DType wanted = conditional && i == 0 ? DType::boolean : dtypes.operands;
     Node* given = all[i]->node();
     if (given && (given->dtype == wanted || row.types == Types::test)) {
-      add_input(node, given);
+      add_operand(node, *all[i]);
     } else {
       Tensor input = as_tensor(*all[i], wanted, node->device);
       if (given) input = cast_to(std::move(input), wanted, where);
       add_input(node, input.node());
     }
-    same &= node->inputs[0]->shape == node->inputs[i]->shape;
   }
   node->shape = node->inputs[0]->shape;
-  for (uint32_t i = 1; !same && i < node->input_count; ++i)
+  for (uint32_t i = 1; i < node->input_count; ++i)
     node->shape = broadcast(node->shape, node->inputs[i]->shape, row.name.data(), node->location);
   settle_gradient(node);
   return publish(std::move(handle));
 }
 
+template <class SomeArg>
+Tensor record_any(OpId op, std::span<SomeArg* const> args) {
+  if (Node* node = new_plain(op, args)) return publish(Tensor::adopt(node));
+  return record_general(op, args);
+}
+
+}  // namespace
+
+Tensor record_elementwise(OpId op, std::initializer_list<const Arg*> args) {
+  return record_any(op, std::span<const Arg* const>(args.begin(), args.size()));
+}
+Tensor record_last(OpId op, std::initializer_list<Arg*> args) {
+  return record_any(op, std::span<Arg* const>(args.begin(), args.size()));
+}
+
 Tensor record(NewNode fresh, std::span<Node* const> inputs, Location where) {
   Node* node = new_node(fresh.op, fresh.dtype, fresh.device, where);
-  Tensor handle(node);
+  Tensor handle = Tensor::adopt(node);
   node->shape = fresh.shape;
   node->attributes = std::move(fresh.attributes);
   if (inputs.size() > 3) node->inputs = new Node*[inputs.size()];
   for (Node* input : inputs) {
     if (input->device != fresh.device)
-      throw Error(fmt::format("{}: operands are on different devices", name_of(fresh.op)), node->location,
-                  "move one with x.to(device)");
+      throw Error(fmt::format("{}: operands are on different devices", name_of(fresh.op)),
+                  node->location, "move one with x.to(device)");
     add_input(node, input);
   }
   settle_gradient(node);
@@ -252,17 +335,17 @@ Tensor record_reduction(OpId op, const Tensor& x, uint32_t mask, Location where)
 }
 
 Tensor scalar_node(Scalar value, DType dtype, Device device) {
-  return constant_node(OpId::scalar, value, dtype, device);
+  return Tensor::adopt(new_constant(OpId::scalar, value, dtype, device));
 }
 Tensor literal_node(Scalar value, DType dtype, Device device) {
-  return constant_node(OpId::literal, value, dtype, device);
+  return Tensor::adopt(new_constant(OpId::literal, value, dtype, device));
 }
 
 Tensor leaf_node(Ref<Buffer> buffer, DType dtype, Shape shape, Location where) {
   Node* node = new_node(OpId::leaf, dtype, buffer->device(), where);
   node->shape = shape;
   node->buffer = std::move(buffer);
-  return publish(Tensor(node));
+  return publish(Tensor::adopt(node));
 }
 
 Tensor variable_node(const Tensor& value, std::weak_ptr<void> cell, Location where) {
@@ -271,12 +354,12 @@ Tensor variable_node(const Tensor& value, std::weak_ptr<void> cell, Location whe
   node->cell = std::move(cell);
   add_input(node, value.node());
   node->needs_gradient = context.gradient && is_floating(node->dtype);
-  return publish(Tensor(node));
+  return publish(Tensor::adopt(node));
 }
 
 Tensor as_tensor(const Arg& arg, DType dtype, Device device) {
   if (!arg.is_number()) return Tensor(arg.node());
-  return constant_node(arg.is_literal() ? OpId::literal : OpId::scalar, arg.number(), dtype, device);
+  return Tensor::adopt(new_constant(arg, dtype, device));
 }
 
 }  // namespace encore

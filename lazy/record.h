@@ -58,6 +58,8 @@ Location current_location(Location innermost);
 
 /// An elementwise op: promotes dtypes by the row's rule, broadcasts, checks devices.
 Tensor record_elementwise(OpId op, std::initializer_list<const Arg*> args);
+/// The same for Args that nobody reads afterwards: handles that they hold become users.
+Tensor record_last(OpId op, std::initializer_list<Arg*> args);
 
 /// Any other op, its shape rule already applied by the caller.
 struct NewNode {

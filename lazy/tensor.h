@@ -26,6 +26,8 @@ class Tensor;
 class Arg {
  public:
   Arg(const Tensor& tensor, Location at = std::source_location::current());
+  /// A temporary: this Arg holds its handle from now on.
+  Arg(Tensor&& tensor, Location at = std::source_location::current());
   template <class T>
     requires std::is_arithmetic_v<T>
   Arg(T number, std::source_location at = std::source_location::current())
@@ -52,6 +54,11 @@ class Arg {
   }
 
   Node* node() const { return node_; }  // null for a number
+  /// One more user of node(), for whoever reads this Arg last: a handle of its own becomes it.
+  void give_user() {
+    if (std::exchange(owned_, false)) handle_to_user(node_);
+    else retain(node_, Node::one_user);
+  }
   bool is_number() const { return node_ == nullptr; }
   bool is_literal() const { return literal_; }
   bool is_boolean() const { return boolean_; }
@@ -89,6 +96,12 @@ class Tensor {
   Tensor() = default;  // empty: no value; using it throws
   explicit Tensor(Node* node) : node_(node) {
     if (node_) retain(node_, Node::one_handle);
+  }
+  /// Takes over one handle that the caller has.
+  static Tensor adopt(Node* node) {
+    Tensor tensor;
+    tensor.node_ = node;
+    return tensor;
   }
   Tensor(const Tensor& other) : Tensor(other.node_) {}
   Tensor(Tensor&& other) noexcept : node_(std::exchange(other.node_, nullptr)) {}
@@ -155,6 +168,7 @@ class Tensor {
     return node_;
   }
   [[noreturn]] static void throw_empty();
+  friend class Arg;
   Node* node_ = nullptr;
 };
 
@@ -196,6 +210,11 @@ inline Arg::Arg(const Tensor& tensor, Location at) : node_(tensor.node()), locat
   if (!node_) (void)tensor.shape();  // throws
 }
 
+inline Arg::Arg(Tensor&& tensor, Location at) : Arg(std::as_const(tensor), at) {
+  tensor.node_ = nullptr;
+  owned_ = true;
+}
+
 template <class T>
   requires requires { typename T::StandsForTensor; }
 Arg::Arg(const T& stand_in, std::source_location at) : owned_(true), location_(at) {
@@ -204,27 +223,28 @@ Arg::Arg(const T& stand_in, std::source_location at) : owned_(true), location_(a
   retain(node_, Node::one_handle);
 }
 
-Tensor operator-(const Arg& a);
-Tensor operator~(const Arg& a);
-Tensor operator!(const Arg& a);
-Tensor operator+(const Arg& a, const Arg& b);
-Tensor operator-(const Arg& a, const Arg& b);
-Tensor operator*(const Arg& a, const Arg& b);
-Tensor operator/(const Arg& a, const Arg& b);
-Tensor operator%(const Arg& a, const Arg& b);
-Tensor operator==(const Arg& a, const Arg& b);
-Tensor operator!=(const Arg& a, const Arg& b);
-Tensor operator<(const Arg& a, const Arg& b);
-Tensor operator<=(const Arg& a, const Arg& b);
-Tensor operator>(const Arg& a, const Arg& b);
-Tensor operator>=(const Arg& a, const Arg& b);
-Tensor operator&(const Arg& a, const Arg& b);
-Tensor operator|(const Arg& a, const Arg& b);
-Tensor operator^(const Arg& a, const Arg& b);
-Tensor operator<<(const Arg& a, const Arg& b);
-Tensor operator>>(const Arg& a, const Arg& b);
-Tensor operator&&(const Arg& a, const Arg& b);
-Tensor operator||(const Arg& a, const Arg& b);
+// By value: the handle of a temporary becomes its user.
+Tensor operator-(Arg a);
+Tensor operator~(Arg a);
+Tensor operator!(Arg a);
+Tensor operator+(Arg a, Arg b);
+Tensor operator-(Arg a, Arg b);
+Tensor operator*(Arg a, Arg b);
+Tensor operator/(Arg a, Arg b);
+Tensor operator%(Arg a, Arg b);
+Tensor operator==(Arg a, Arg b);
+Tensor operator!=(Arg a, Arg b);
+Tensor operator<(Arg a, Arg b);
+Tensor operator<=(Arg a, Arg b);
+Tensor operator>(Arg a, Arg b);
+Tensor operator>=(Arg a, Arg b);
+Tensor operator&(Arg a, Arg b);
+Tensor operator|(Arg a, Arg b);
+Tensor operator^(Arg a, Arg b);
+Tensor operator<<(Arg a, Arg b);
+Tensor operator>>(Arg a, Arg b);
+Tensor operator&&(Arg a, Arg b);
+Tensor operator||(Arg a, Arg b);
 
 /// Prints like NumPy; waits for the value.
 std::ostream& operator<<(std::ostream& to, const Tensor& tensor);

@@ -11,10 +11,18 @@ uint64_t capture_number = 0;  // under the runtime's lock
 
 constexpr uint32_t not_numbered = ~0u;
 
-/// A node that a trace reads instead of computing.
-bool is_given(const Node* node) { return node->materialized() || node->is_source(); }
+/// What `Node::trace_flags` says of a node in this capture.
+enum Flag : uint8_t {
+  needed = 1,    // to be computed
+  stored = 2,    // its value outlives the trace
+  held = 4,      // by the capture, as one user
+  lives_on = 8,  // a node that keeps its inputs leads to it
+};
 
-bool is_identity(const Node* node) { return family_of(node->op) == OpFamily::identity; }
+/// A node that a trace reads instead of computing.
+bool is_given(const Node* node) { return node->is_source() || node->materialized(); }
+
+bool is_identity(const Node* node) { return node->op == OpId::variable; }
 
 /// Whether `node` is nothing but a view of something given.
 bool is_lazy_view(const Node* node) {
@@ -26,84 +34,194 @@ bool is_lazy_view(const Node* node) {
   return true;
 }
 
-/// Takes in the cone of `root`: every node not given that it needs. Each holds one user: its own, or
-/// the one that it has from the snapshot.
-void collect(Node* root, std::vector<Node*>& nodes) {
-  auto take = [&](Node* node) {
-    if (node->trace_mark == capture_number || is_given(node)) return;
-    node->trace_mark = capture_number;
-    node->trace_users = 0;
-    if (node->snapshot_mark != capture_number) retain(node, Node::one_user);
-    nodes.push_back(node);
-  };
-  size_t next = nodes.size();
-  take(root);
-  for (; next < nodes.size(); ++next)
-    for (Node* input : nodes[next]->input_span()) take(input);
+/// Makes the scratch of `node` this capture's.
+void touch(Node* node) {
+  if (node->trace_mark == capture_number) return;
+  node->trace_mark = capture_number;
+  node->trace_flags = 0;
+  node->trace_users = 0;
+  node->trace_position = not_numbered;
 }
 
-/// A tape that outlives this trace reads `node` later: store it once instead of computing it twice.
-bool is_saved_for_gradient(const Node* node, const Node* user) {
-  if (!user->needs_gradient) return false;
-  uint8_t saves = info(user->op).saves;
-  for (uint32_t i = 0; i < user->input_count && i < 3; ++i)
-    if (user->inputs[i] == node && (saves >> i & 1)) return true;
-  return false;
+/// One more user, unless nothing holds the node any more.
+bool try_retain(Node* node) {
+  uint64_t count = node->references.load(std::memory_order_relaxed);
+  while (count != 0 && !node->references.compare_exchange_weak(count, count + Node::one_user)) {
+  }
+  return count != 0;
 }
 
-/// Marks the nodes whose value must outlive the trace, beyond the roots.
-void choose_outputs(SyncKind kind, const std::vector<Node*>& nodes, std::vector<uint8_t>& stored) {
-  for (Node* node : nodes)
-    for (Node* input : node->input_span()) {
-      if (is_given(input)) continue;
+/// The first walk, users before inputs: what is needed, and all that a node's users decide about
+/// it.
+class Needs {
+ public:
+  Needs(SyncKind kind, Capture& into) : kind_(kind), into_(into) {}
+
+  /// Wants `roots` and, but for a read, what handles ask for; leaves in the capture's `nodes` what
+  /// they need, in record order.
+  void find(std::span<Node* const> roots, PendingList& list) {
+    uint32_t last = 0;
+    bool listed = true;
+    for (Node* root : roots) {
+      if (is_given(root) || is_wanted(root)) continue;
+      retain(root, Node::one_user);
+      want(root);
+      last = std::max(last, root->pending_position);
+      listed &= root->pending == &list;
+    }
+    PendingList::Slots slots(list);
+    if (kind_ != SyncKind::read) want_handles(slots.span());
+    std::span<Node* const> ones =
+        kind_ == SyncKind::read && listed ? slots.span().first(last + 1) : slots.span();
+    if (!listed || !walk_list(ones, list)) walk_cone();
+    std::reverse(into_.nodes.begin(), into_.nodes.end());
+  }
+
+ private:
+  static bool is_wanted(const Node* node) {
+    return node->trace_mark == capture_number && (node->trace_flags & held);
+  }
+
+  /// The caller has counted the capture as a user.
+  void want(Node* node) {
+    into_.held.push_back(node);
+    touch(node);
+    node->trace_flags = needed | stored | held;
+    ++open_;
+  }
+
+  void want_handles(std::span<Node* const> pending) {
+    for (Node* node : pending)
+      if (node && node->handles() && !is_wanted(node) && !is_lazy_view(node) && try_retain(node))
+        want(node);
+  }
+
+  /// A list is in record order already. False where nodes of other threads are needed, or so few of
+  /// these that a list's walk costs more than sorting them.
+  bool walk_list(std::span<Node* const> pending, const PendingList& list) {
+    constexpr size_t most_skipped = 1000;
+    size_t skipped = 0;
+    for (size_t i = pending.size(); open_ > 0; --i) {
+      if (i == 0) return false;
+      Node* node = pending[i - 1];
+      if (node && node->trace_mark == capture_number && (node->trace_flags & needed)) {
+        if (!visit(node, &list)) return false;
+      } else if (++skipped > most_skipped + 8 * into_.nodes.size()) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /// Starts again, with what is wanted.
+  void walk_cone() {
+    ++capture_number;
+    into_.nodes.clear();
+    std::vector<Node*> cone = into_.held;
+    for (Node* node : cone) {
+      touch(node);
+      node->trace_flags = needed | stored | held;
+    }
+    for (size_t next = 0; next < cone.size(); ++next)
+      for (Node* input : cone[next]->input_span()) {
+        if (is_given(input)) continue;
+        touch(input);
+        if (input->trace_flags & needed) continue;
+        input->trace_flags |= needed;
+        cone.push_back(input);
+      }
+    std::stable_sort(cone.begin(), cone.end(),
+                     [](const Node* a, const Node* b) { return a->sequence > b->sequence; });
+    for (Node* node : cone) visit(node, nullptr);
+  }
+
+  /// Whether a read stores `node` for others than its users in the trace.
+  bool is_asked_elsewhere(const Node* node) const {
+    return kind_ == SyncKind::read && family_of(node->op) != OpFamily::movement &&
+           is_used_elsewhere(node);
+  }
+  static bool is_used_elsewhere(const Node* node) {
+    return node->handles() || node->users() > node->trace_users + bool(node->trace_flags & held);
+  }
+
+  /// All users of `node` were visited. False: an input is in no list, or not in `list`.
+  bool visit(Node* node, const PendingList* list) {
+    into_.nodes.push_back(node);
+    --open_;
+    // A tape that outlives this trace reads what rules need: stored once instead of computed twice.
+    uint8_t saves = node->needs_gradient ? info(node->op).saves : uint8_t(saves_nothing);
+    if (!is_identity(node) && ((saves & saves_result) || is_asked_elsewhere(node)))
+      node->trace_flags |= stored;
+    // It does when it lives on and a gradient may need them, or it has not been stored.
+    bool keeps_inputs = (node->needs_gradient || !(node->trace_flags & stored)) &&
+                        ((node->trace_flags & lives_on) || is_used_elsewhere(node));
+    for (uint32_t i = 0; i < node->input_count; ++i) {
+      Node* input = node->inputs[i];
+      if (input->materialized()) {
+        touch(input);
+        input->trace_users += !keeps_inputs;  // of a leaf: users that let go of it
+        continue;
+      }
+      if (input->is_source()) continue;
+      touch(input);
+      if (list && input->pending != list) return false;
       ++input->trace_users;
-      if (!is_identity(input) && is_saved_for_gradient(input, node)) stored[input->trace_order] = 1;
+      open_ += !(input->trace_flags & needed);
+      input->trace_flags |= needed | (keeps_inputs ? lives_on : 0);
+      if (i < 3 && (saves >> i & 1) && !is_identity(input)) input->trace_flags |= stored;
     }
-  for (uint32_t i = 0; i < nodes.size(); ++i) {
-    Node* node = nodes[i];
-    if (is_identity(node)) continue;
-    if (node->needs_gradient && (info(node->op).saves & saves_result)) stored[i] = 1;
-    // One user is the capture itself.
-    bool needed_elsewhere = node->users() > node->trace_users + 1;
-    if (kind == SyncKind::read && family_of(node->op) != OpFamily::movement &&
-        (needed_elsewhere || node->handles()))
-      stored[i] = 1;
+    return true;
   }
+
+  SyncKind kind_;
+  Capture& into_;
+  int64_t open_ = 0;  // needed nodes that were not visited yet
+};
+
+/// A leaf may be overwritten iff only nodes that let go of it with this trace refer to it.
+bool may_donate(const Node* leaf) {
+  return leaf->handles() == 0 && leaf->users() == leaf->trace_users &&
+         leaf->buffer->references() == 1 && !leaf->buffer->is_foreign();
 }
 
-/// A leaf may be overwritten iff only nodes that let go of it with this trace refer to it. A node
-/// keeps its inputs when it lives on and a gradient may need them, or it has not been stored.
-void choose_donations(Capture& into, const std::vector<uint8_t>& stored) {
-  for (Node* leaf : into.leaves) leaf->trace_users = 0;
-  std::vector<uint8_t> lives_on(into.nodes.size());
-  for (uint32_t i = uint32_t(into.nodes.size()); i-- > 0;) {
-    Node* node = into.nodes[i];
-    bool held = node->handles() || node->users() > node->trace_users + 1;  // one is the capture
-    bool keeps_inputs = (held || lives_on[i]) && (node->needs_gradient || !stored[i]);
-    for (Node* input : node->input_span()) {
-      if (input->materialized())
-        input->trace_users += !keeps_inputs;
-      else if (!input->is_source() && keeps_inputs)
-        lives_on[input->trace_order] = 1;
-    }
+/// Words appended in place.
+class Words {
+ public:
+  explicit Words(std::vector<uint64_t>& words) : words_(words) {
+    words_.resize(256);
+    at_ = words_.data();
   }
-  for (size_t i = 0; i < into.leaves.size(); ++i) {
-    Node* leaf = into.leaves[i];
-    into.donated[i] = leaf->handles() == 0 && leaf->users() == leaf->trace_users &&
-                      leaf->buffer->references() == 1 && !leaf->buffer->is_foreign();
-  }
-}
+  ~Words() { words_.resize(size_t(at_ - words_.data())); }
+  Words(const Words&) = delete;
+  Words& operator=(const Words&) = delete;
 
-/// Numbers nodes and sources in the order of their first use and writes the key's words.
+  /// Before up to `count` calls of `put`.
+  void make_room(size_t count) {
+    size_t size = size_t(at_ - words_.data());
+    if (size + count <= words_.size()) [[likely]]
+      return;
+    words_.resize(2 * words_.size() + count);
+    at_ = words_.data() + size;
+  }
+  void put(uint64_t word) { *at_++ = word; }
+  uint64_t& operator[](size_t i) { return words_[i]; }
+
+ private:
+  std::vector<uint64_t>& words_;
+  uint64_t* at_;
+};
+
+/// The second walk, inputs first: numbers nodes and sources in the order of their first use and
+/// writes the key's words.
 class Canonical {
  public:
-  explicit Canonical(Capture& into) : into_(into) {}
+  explicit Canonical(Capture& into) : into_(into), words_(into.words) {
+    words_.put(0);
+    words_.put(0);
+  }
 
   uint32_t number(Node* node) {
-    if (node->trace_mark != capture_number) {
-      node->trace_mark = capture_number;
-      node->trace_position = not_numbered;
-    }
+    touch(node);
     if (node->trace_position == not_numbered) write_source(node);
     return node->trace_position;
   }
@@ -114,12 +232,26 @@ class Canonical {
       node->trace_position = number(node->inputs[0]);
       return;
     }
-    numbers_.clear();
-    for (Node* input : node->input_span()) numbers_.push_back(number(input));
-    head(node, node->op, node->input_count);
-    for (uint32_t input : numbers_) into_.words.push_back(next_ - input);
-    for (int64_t value : node->attributes) into_.words.push_back(uint64_t(value));
+    for (Node* input : node->input_span()) number(input);
+    bool shaped_as_first = node->input_count && node->shape == node->inputs[0]->shape;
+    head(node, node->op, shaped_as_first);
+    for (uint32_t i = 0; i < node->input_count; i += 2) {
+      uint64_t pair = next_ - node->inputs[i]->trace_position;
+      if (i + 1 < node->input_count)
+        pair |= uint64_t(next_ - node->inputs[i + 1]->trace_position) << 32;
+      words_.put(pair);
+    }
+    for (int64_t value : node->attributes) words_.put(uint64_t(value));
     node->trace_position = next_++;
+  }
+
+  /// The last words: what is stored and what may be overwritten.
+  void finish(uint64_t flags) {
+    words_.make_room(into_.outputs.size() + into_.donated.size());
+    for (Node* node : into_.outputs) words_.put(node->trace_position);
+    for (uint8_t flag : into_.donated) words_.put(flag);
+    words_[0] = flags;
+    words_[1] = uint64_t(next_) | uint64_t(into_.outputs.size()) << 32;
   }
 
  private:
@@ -128,27 +260,31 @@ class Canonical {
       if (node->buffer->is_lost())
         throw BufferLost("a value was overwritten by a program that then failed", node->location,
                          "load it again, from a checkpoint or from where it came");
-      head(node, OpId::leaf, 0);
+      head(node, OpId::leaf, false);
       into_.leaves.push_back(node);
     } else {
-      head(node, node->op, 0);
+      head(node, node->op, false);
       if (node->op == OpId::scalar) into_.scalars.push_back(node);
-      if (node->op == OpId::literal) into_.words.push_back(node->bits);
-      for (int64_t value : node->attributes) into_.words.push_back(uint64_t(value));
+      if (node->op == OpId::literal) words_.put(node->bits);
+      for (int64_t value : node->attributes) words_.put(uint64_t(value));
     }
     node->trace_position = next_++;
   }
 
-  void head(const Node* node, OpId op, uint64_t inputs) {
+  /// Leaves room for all other words of the node.
+  void head(const Node* node, OpId op, bool shaped_as_first) {
     uint64_t attributes = op == OpId::leaf ? 0 : node->attributes.size();
-    into_.words.push_back(uint64_t(op) | uint64_t(node->dtype) << 8 |
-                          uint64_t(node->shape.rank()) << 16 | attributes << 24 | inputs << 32);
-    for (int64_t extent : node->shape) into_.words.push_back(uint64_t(extent));
+    uint64_t inputs = node->is_source() || op == OpId::leaf ? 0 : node->input_count;
+    words_.make_room(size_t(max_rank) + 2 + attributes + inputs);
+    words_.put(uint64_t(op) | uint64_t(node->dtype) << 8 | uint64_t(node->shape.rank()) << 16 |
+               uint64_t(shaped_as_first) << 23 | attributes << 24 | inputs << 32);
+    if (shaped_as_first) return;
+    for (int64_t extent : node->shape) words_.put(uint64_t(extent));
   }
 
   Capture& into_;
+  Words words_;
   uint32_t next_ = 0;
-  std::vector<uint32_t> numbers_;
 };
 
 uint64_t flags_word(Device device) {
@@ -164,25 +300,38 @@ Device device_of(const Capture& capture) {
   return capture.outputs.empty() ? cpu : capture.outputs[0]->device;
 }
 
-/// `held` is in record order already; only nodes of other threads or of a read have to be sorted.
-void put_in_record_order(const std::vector<Node*>& held, std::vector<Node*>& nodes) {
-  std::vector<Node*> ordered;
-  ordered.reserve(nodes.size());
-  for (Node* node : held)
-    if (node->trace_mark == capture_number) ordered.push_back(node);
-  auto earlier = [](const Node* a, const Node* b) { return a->sequence < b->sequence; };
-  if (ordered.size() == nodes.size()) {
-    nodes.swap(ordered);
-  } else {
-    std::reverse(nodes.begin(), nodes.end());  // chains are found from their end
-    if (!std::is_sorted(nodes.begin(), nodes.end(), earlier)) std::sort(nodes.begin(), nodes.end(), earlier);
+/// Lists what is stored, and holds it: what lets go of its inputs must not destroy another output.
+void list_output(Node* node, Capture& into) {
+  into.outputs.push_back(node);
+  if (node->trace_flags & held) return;
+  retain(node, Node::one_user);
+  node->trace_flags |= held;
+  into.held.push_back(node);
+}
+
+/// Fills all but `nodes` and `key`.
+void write_key(std::span<Node* const> roots, SyncKind kind, Capture& into) {
+  Canonical canonical(into);
+  for (Node* node : into.nodes) {
+    canonical.write(node);
+    if (node->trace_flags & stored) list_output(node, into);
   }
+  for (Node* node : roots) {  // sources that a root asks for by themselves
+    if (node->materialized() || !node->is_source()) continue;
+    canonical.number(node);
+    list_output(node, into);
+  }
+  into.donated.assign(into.leaves.size(), 0);
+  if (kind == SyncKind::step && !settings().check_numerics)
+    std::transform(into.leaves.begin(), into.leaves.end(), into.donated.begin(), may_donate);
+  canonical.finish(flags_word(device_of(into)));
 }
 
 }  // namespace
 
 void Capture::clear() noexcept {
-  for (Node* node : nodes) release(node, Node::one_user);
+  for (Node* node : held) release(node, Node::one_user);
+  held.clear();
   nodes.clear();
   leaves.clear();
   scalars.clear();
@@ -194,43 +343,8 @@ void Capture::clear() noexcept {
 void capture(std::span<Node* const> roots, SyncKind kind, Capture& into) {
   into.clear();
   ++capture_number;
-  std::vector<Node*> wanted(roots.begin(), roots.end());
-  std::vector<Node*> held;
-  if (kind != SyncKind::read) {
-    held = pending_list().snapshot();
-    for (Node* node : held) node->snapshot_mark = capture_number;
-    for (Node* node : held)
-      if (node->handles() && !is_lazy_view(node)) wanted.push_back(node);
-  }
-  for (Node* node : wanted) collect(node, into.nodes);
-  put_in_record_order(held, into.nodes);
-  for (uint32_t i = 0; i < into.nodes.size(); ++i) into.nodes[i]->trace_order = i;
-  for (Node* node : held)
-    if (node->trace_mark != capture_number) release(node, Node::one_user);  // not needed
-
-  std::vector<uint8_t> stored(into.nodes.size());
-  choose_outputs(kind, into.nodes, stored);
-  std::vector<Node*> numbers;  // sources that a root asks for by themselves
-  for (Node* node : roots)
-    if (!node->materialized() && node->is_source()) numbers.push_back(node);
-  for (Node* node : wanted)
-    if (!is_given(node)) stored[node->trace_order] = 1;
-
-  into.words.push_back(0);
-  Canonical canonical(into);
-  for (uint32_t i = 0; i < into.nodes.size(); ++i) {
-    canonical.write(into.nodes[i]);
-    if (stored[i]) into.outputs.push_back(into.nodes[i]);
-  }
-  for (Node* node : numbers) {
-    canonical.number(node);
-    into.outputs.push_back(node);
-  }
-  into.words[0] = flags_word(device_of(into));
-  for (Node* node : into.outputs) into.words.push_back(node->trace_position);
-  into.donated.assign(into.leaves.size(), 0);
-  if (kind == SyncKind::step && !settings().check_numerics) choose_donations(into, stored);
-  for (uint8_t flag : into.donated) into.words.push_back(flag);
+  Needs(kind, into).find(roots, pending_list());
+  write_key(roots, kind, into);
   into.key = hash_words(into.words);
 }
 

@@ -2,8 +2,8 @@
 //
 // The words of a capture are its key: ops, attributes, relative ids, dtypes, shapes, device,
 // outputs, donation, numeric flags. Addresses, values of scalars, ids and locations are not in it.
-// A capture is filled and read under the runtime's lock; it holds one user of every node in
-// `nodes`.
+// A capture is filled and read under the runtime's lock. It holds what it stores, and thereby all
+// that is needed for that: while the lock is held, no node but a destroyed one drops its inputs.
 #pragma once
 #include <encore/core/hash.h>
 #include <encore/lazy/evaluator.h>
@@ -19,6 +19,7 @@ struct Capture {
   std::vector<Node*> scalars;    // by scalar slot
   std::vector<Node*> outputs;    // to store, in record order
   std::vector<uint8_t> donated;  // by leaf slot
+  std::vector<Node*> held;       // one user each
   std::vector<uint64_t> words;
   Hash128 key;
 
