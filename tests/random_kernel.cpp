@@ -301,6 +301,7 @@ class Generator {
     if (options_.in_place && has_room_for_argument() && random_.chance(30))
       in_place = load_in_place();
     random_instructions();
+    if (options_.kept_rows && random_.chance(40)) use_kept_row();
     make_stores(must_store);
     if (in_place != none) {
       DType dtype = compute_dtype(kernel_.arguments[kernel_.accesses[in_place].argument].dtype);
@@ -324,6 +325,27 @@ class Generator {
     uint32_t load = two ? layout_.make_alias(store, loaded, Use::read) : store;
     emit(Opcode::load, compute_dtype(loaded), {}, load);
     return store;
+  }
+
+  /// What one sweep stores a later one loads, at the same point, and may store anew.
+  void use_kept_row() {
+    if (kept_row_ == none) {
+      if (!has_room_for_argument()) return;
+      ValueId kept = visible_.empty() ? value(random_dtype()) : recent_value();
+      DType dtype = dtype_of_value(kept);
+      kept_row_ = layout_.make_access(storage_of(dtype), Use::update, random_dimensions(true));
+      emit(Opcode::store, dtype, {kept}, kept_row_);
+      return;
+    }
+    if (random_.chance(50)) {
+      Access again = kernel_.accesses[kept_row_];
+      kept_row_ = uint32_t(kernel_.accesses.size());
+      kernel_.accesses.push_back(again);
+    }
+    DType dtype = compute_dtype(kernel_.arguments[kernel_.accesses[kept_row_].argument].dtype);
+    emit(Opcode::load, dtype, {}, kept_row_);
+    random_instructions();
+    if (random_.chance(60)) emit(Opcode::store, dtype, {value(dtype)}, kept_row_);
   }
 
   void index_value() {
@@ -443,6 +465,7 @@ class Generator {
   RandomLayout layout_{kernel_, random_};
   std::vector<ValueId> visible_;
   std::vector<uint32_t> unread_;  // row accumulators that no `reduced` has read
+  uint32_t kept_row_ = none;      // its latest access
   bool roles_[4] = {};
 };
 

@@ -24,6 +24,7 @@ struct RandomKernelOptions {
   bool indirect = true;  // offsets computed in the kernel
   bool store_add = true;
   bool in_place = true;         // an argument that each point reads and then writes
+  bool kept_rows = true;        // an argument through which sweeps pass values on
   bool segments = true;         // up to three, else one
   std::vector<DType> dtypes;    // of values and memory; empty: all
   std::vector<Opcode> without;  // pure instructions to leave out
