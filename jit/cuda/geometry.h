@@ -6,7 +6,8 @@
 //   uint32 first_block[capacity + 1]
 //   (padding to 8)
 //   uint64 scratch                       the address that `set_scratch` wrote
-//   uint64 segment[capacity][words]      {control; pointers[A]; sizes that are not fixed[S]; scalars[C]}
+//   uint64 segment[capacity][words]      {control; pointers[A]; sizes that are not fixed[S];
+//   scalars[C]}
 //
 // `control` is what the layout decided for this segment's extents. Everything here is a function of
 // the kernel's text, the target and the launch's sizes and pointers.

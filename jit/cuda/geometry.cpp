@@ -1,0 +1,170 @@
+#include <encore/core/error.h>
+#include <encore/jit/cuda/geometry.h>
+#include <encore/jit/cuda/schedule.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace encore::jit::cuda {
+namespace {
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+struct Extents {
+  int64_t outer, rows, inner, chunks;
+  int64_t lines() const { return outer * rows; }
+};
+
+Extents extents_of(const Kernel& kernel, const Segment& segment) {
+  return {extent_product(kernel, Role::outer, segment.sizes),
+          extent_product(kernel, Role::row, segment.sizes),
+          extent_product(kernel, Role::inner, segment.sizes), chunk_count(kernel, segment.sizes)};
+}
+
+/// How one segment uses its blocks.
+struct Share {
+  int64_t blocks = 0;
+  int64_t tiles = 1;
+  int64_t scratch = 0;
+};
+
+/// Are the places of all vectors multiples of their width?
+bool allows_vectors(const Kernel& kernel, const Schedule& schedule, const Segment& segment) {
+  int64_t n = schedule.vector;
+  auto divides = [&](SizeId id) { return id == none || segment.sizes[id] % n == 0; };
+  if (!divides(kernel.axes[schedule.vector_axis].extent)) return false;
+  for (size_t i = 0; i < kernel.accesses.size(); ++i) {
+    if (!schedule.vector_access[i]) continue;
+    const Access& access = kernel.accesses[i];
+    size_t bytes =
+        std::min<size_t>(16, size_t(n) * size_of(kernel.arguments[access.argument].dtype));
+    if (reinterpret_cast<uintptr_t>(segment.arguments[access.argument]) % bytes) return false;
+    if (!divides(access.base) || !divides(access.chunk_stride)) return false;
+    for (uint32_t axis = 0; axis < access.strides.size(); ++axis)
+      if (axis != schedule.vector_axis && !divides(access.strides[axis])) return false;
+  }
+  return true;
+}
+
+uint32_t total_words(const Kernel& kernel) {
+  uint32_t words = 0;
+  for (const Accumulator& accumulator : kernel.accumulators)
+    words += accumulator.reduce == Reduce::argmax || accumulator.reduce == Reduce::argmin ? 2 : 1;
+  return words;
+}
+
+Share share_of(const Kernel& kernel, const Schedule& schedule, const Variant& variant,
+               const Extents& extents, uint32_t vector) {
+  Share share;
+  bool chunked = schedule.column_totals || schedule.serial;
+  int64_t units = schedule.serial ? extents.outer : extents.outer * extents.chunks;
+  // Column totals are written for no rows, too; nothing else happens there.
+  if (!schedule.column_totals && extents.rows == 0) units = 0;
+  switch (variant.shape) {
+    case Shape::points: {
+      int64_t points = extents.lines() * std::max<int64_t>(extents.inner, 1);
+      share.blocks = divide_up(points / vector, int64_t(variant.team) * variant.unroll);
+      break;
+    }
+    case Shape::columns:
+      share.tiles = std::max<int64_t>(1, divide_up(extents.inner, int64_t(variant.team) * vector));
+      share.blocks = units * share.tiles;
+      break;
+    case Shape::rows:
+      share.blocks = chunked ? units : divide_up(extents.lines(), variant.teams);
+      if (schedule.column_totals && !variant.slots)
+        share.scratch = units * extents.inner * 8 * int64_t(kernel.accumulators.size());
+      break;
+    case Shape::split:
+      share.tiles = divide_up(extents.inner, int64_t(variant.team) * vector * 4);
+      share.tiles = std::clamp<int64_t>(
+          share.tiles, 1,
+          std::min<int64_t>(most_parts, 528 / std::max<int64_t>(1, extents.lines()) + 1));
+      share.blocks = extents.lines() * share.tiles;
+      share.scratch = share.blocks * 8 * total_words(kernel);
+      break;
+  }
+  return share;
+}
+
+/// The variants that a launch runs: one, or all steps of a split.
+std::pair<uint32_t, uint32_t> choose(const Schedule& schedule, std::span<const Extents> extents) {
+  const std::vector<Variant>& variants = schedule.variants;
+  uint32_t count = uint32_t(variants.size());
+  if (count == 1 || variants[0].shape == Shape::split) return {0, count};
+  int64_t lines = 0, inner = 0;
+  for (const Extents& one : extents) lines += one.lines(), inner = std::max(inner, one.inner);
+  if (count > 2 && inner >= least_split_row && lines <= most_split_rows) return {2, count};
+  return inner <= 1024 ? std::pair(0u, 1u) : std::pair(1u, 2u);
+}
+
+}  // namespace
+
+LaunchLayout::LaunchLayout(const Kernel& kernel, const Target& target)
+    : kernel_(std::make_shared<const Kernel>(kernel)),
+      schedule_(std::make_shared<const Schedule>(make_schedule(kernel, target))) {
+  capacity_ = schedule_->capacity;
+  words_ = 2 + uint32_t(kernel.arguments.size() + kernel.scalars.size());
+  for (const Size& size : kernel.sizes) words_ += !size.fixed;
+  scratch_at_ = (4 * (capacity_ + 2) + 7) / 8 * 8;
+  segments_at_ = scratch_at_ + 8;
+  parameter_bytes_ = segments_at_ + 8 * size_t(words_) * capacity_;
+}
+
+uint32_t LaunchLayout::functions() const { return uint32_t(schedule_->variants.size()); }
+
+Steps LaunchLayout::pack(std::span<const Segment> segments, std::byte* block) const {
+  ENCORE_ASSERT(segments.size() <= capacity_);
+  const Kernel& kernel = *kernel_;
+  std::array<Extents, 128> extents;
+  for (size_t i = 0; i < segments.size(); ++i) extents[i] = extents_of(kernel, segments[i]);
+  auto [first, last] = choose(*schedule_, {extents.data(), segments.size()});
+  const Variant& variant = schedule_->variants[first];
+  std::memset(block, 0, segments_at_);
+  auto put32 = [&](size_t at, uint32_t value) { std::memcpy(block + at, &value, sizeof value); };
+  put32(0, uint32_t(segments.size()));
+  int64_t blocks = 0, scratch = 0;
+  for (size_t i = 0; i < segments.size(); ++i) {
+    const Segment& segment = segments[i];
+    bool vectors = schedule_->vector > 1 && allows_vectors(kernel, *schedule_, segment);
+    if (schedule_->vector > 1 && !vectors && !schedule_->needs_single)
+      throw Error(
+          fmt::format("kernel '{}' was given memory that is not aligned to 16 bytes", kernel.name),
+          {});
+    Share share =
+        share_of(kernel, *schedule_, variant, extents[i], vectors ? schedule_->vector : 1);
+    put32(4 + 4 * i, uint32_t(blocks));
+    std::byte* at = block + segments_at_ + 8 * size_t(words_) * i;
+    auto put = [&](uint64_t word) {
+      std::memcpy(at, &word, sizeof word);
+      at += sizeof word;
+    };
+    put(uint64_t(vectors) | uint64_t(share.tiles) << 32);
+    put(uint64_t(scratch));
+    for (size_t a = 0; a < kernel.arguments.size(); ++a)
+      put(reinterpret_cast<uintptr_t>(segment.arguments[a]));
+    for (size_t s = 0; s < kernel.sizes.size(); ++s)
+      if (!kernel.sizes[s].fixed) put(uint64_t(segment.sizes[s]));
+    for (size_t s = 0; s < kernel.scalars.size(); ++s) put(segment.scalars[s]);
+    blocks += share.blocks, scratch += share.scratch;
+  }
+  for (size_t i = segments.size(); i <= capacity_; ++i) put32(4 + 4 * i, uint32_t(blocks));
+  if (blocks >= int64_t(1) << 31)
+    throw Error(
+        fmt::format("kernel '{}' needs {} blocks; 2^31 - 1 are possible", kernel.name, blocks), {});
+  Steps steps;
+  if (blocks == 0) return steps;
+  for (uint32_t function = first; function < last; ++function)
+    steps.launches[steps.count++] = {function, uint32_t(blocks),
+                                     schedule_->variants[function].threads(), 0};
+  steps.scratch_bytes = size_t(scratch);
+  return steps;
+}
+
+void LaunchLayout::set_scratch(std::byte* block, void* scratch) const {
+  uint64_t address = reinterpret_cast<uintptr_t>(scratch);
+  std::memcpy(block + scratch_at_, &address, sizeof address);
+}
+
+}  // namespace encore::jit::cuda

@@ -1,0 +1,68 @@
+// How a kernel is spread over the GPU, decided from its text and the target alone, so that the text
+// of the code and the layout of its launches agree wherever they are made.
+//
+//   points   no point needs another: threads take vectors of inner points
+//   columns  rows in order, one thread a vector of columns: column accumulators, store_add
+//   rows     a team of threads (part of a warp, or up to a block) takes a whole row, and every
+//   sweep
+//            gives the same inner points to the same thread
+//   split    as rows, but parts of a row go to several blocks, and each sweep is a function of its
+//            own that leaves its totals in scratch memory
+#pragma once
+#include <encore/jit/cuda/target.h>
+#include <encore/jit/kernel.h>
+
+#include <vector>
+
+namespace encore::jit::cuda {
+
+enum class Shape : uint8_t { points, columns, rows, split };
+
+/// One function of the generated text.
+struct Variant {
+  Shape shape = Shape::points;
+  uint32_t team = 256;  // threads that share a row; columns: that lie side by side
+  uint32_t teams = 1;   // in a block
+  uint32_t slots = 0;   // rows: vectors of a row that a thread keeps; 0: it reads them again
+  uint32_t unroll = 1;  // vectors (columns: rows) in flight
+  uint32_t step = 0;    // split: up to which sweep it goes
+  uint32_t threads() const { return team * teams; }
+};
+
+struct Schedule {
+  std::vector<Variant> variants;
+  uint32_t vector = 1;              // elements that a thread takes at once; 1: single ones only
+  bool needs_single = true;         // a launch may forbid vectors
+  uint32_t vector_axis = none;      // the last inner axis
+  std::vector<bool> vector_access;  // by access: may be a vector along that axis
+  bool wide = false;                // positions need 64 bits
+  bool serial = false;              // store_add: rows in ascending order
+  bool one_thread = false;          // even the points of a row must keep their order
+  bool row_totals = false, column_totals = false;
+  bool lanes = false;       // row totals keep the order of jit/kernel.h
+  bool shared_row = false;  // a row stage may overwrite what its row reads
+  uint32_t capacity = 1;
+};
+
+Schedule make_schedule(const Kernel& kernel, const Target& target);
+
+/// By instruction: a bit for each axis that its value differs along; bit 63: it depends on a row
+/// accumulator.
+std::vector<uint64_t> varying_axes(const Kernel& kernel);
+inline constexpr uint64_t varies_by_total = uint64_t(1) << 63;
+
+uint64_t axes_with(const Kernel& kernel, Role role);
+uint32_t last_axis_of(const Kernel& kernel, Role role);
+
+/// Is the stride along an axis something else than 0?
+bool moves_along(const Kernel& kernel, const Access& access, uint32_t axis);
+
+/// The product of a role's extents if all are fixed, else -1.
+int64_t fixed_points(const Kernel& kernel, Role role);
+
+/// Inner points that the launches of a part of a split row cover.
+inline constexpr int64_t least_split_row = 65536;
+inline constexpr int64_t most_split_rows = 66;
+inline constexpr int64_t most_parts = 512;
+
+}  // namespace encore::jit::cuda

@@ -1,0 +1,33 @@
+// Runs generated CUDA C on the host: the text is compiled as C++, a block's threads are fibers that
+// take turns, and warps trade values at barriers. Slow and exact, so that generated code can be
+// compared with the interpreter where there is no GPU.
+#pragma once
+#include <encore/jit/cuda/generate.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "random_kernel.h"
+
+namespace encore::jit::cuda {
+
+class EmulatedProgram {
+ public:
+  /// Compiles all kernels into one library; throws Error with the compiler's words.
+  EmulatedProgram(const std::vector<const Kernel*>& kernels, const Target& target);
+  ~EmulatedProgram();
+  EmulatedProgram(const EmulatedProgram&) = delete;
+
+  /// Runs the `index`-th kernel on these segments.
+  void launch(size_t index, std::span<const Segment> segments) const;
+  /// As run_on does for a backend.
+  std::vector<LaunchData> run(size_t index, const RandomKernel& random) const;
+
+ private:
+  std::vector<LaunchLayout> layouts_;
+  std::string folder_;
+  void* library_ = nullptr;
+};
+
+}  // namespace encore::jit::cuda
