@@ -128,7 +128,7 @@ class Generator {
   Text out_;
 
   Variant variant_;
-  uint32_t vector_ = 1, slots_ = 0;     // of the current body
+  uint32_t vector_ = 1, slots_ = 0;  // of the current body
   Reuse reuse_;
   std::vector<Scope> scopes_;
   std::vector<std::string> names_;     // by canonical value, in the current scope
