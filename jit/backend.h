@@ -1,18 +1,18 @@
 // One kernel in, one callable out.
 //
-// `compile` turns kernels into bytes and knows nothing of caching; `load` turns bytes into something
-// that runs. Between them sits the cache. Both may be called from any thread; an Executable is
-// immutable and may be launched from several threads at once.
+// `compile` turns kernels into bytes and knows nothing of caching; `load` turns bytes into
+// something that runs. Between them sits the cache. Both may be called from any thread; an
+// Executable is immutable and may be launched from several threads at once.
 #pragma once
+#include <encore/jit/kernel.h>
+#include <encore/lazy/buffer.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
-
-#include <encore/jit/kernel.h>
-#include <encore/lazy/buffer.h>
 
 namespace encore::jit {
 
@@ -29,9 +29,9 @@ struct Binary {
 /// Everything a launch needs besides code. A joined launch has several segments with the same code
 /// and different pointers, extents and scalars.
 struct Segment {
-  void* const* arguments;    // one per Kernel::arguments
-  const int64_t* sizes;      // one per Kernel::sizes, fixed ones included
-  const uint64_t* scalars;   // one per Kernel::scalars, value in the low bytes
+  void* const* arguments;   // one per Kernel::arguments
+  const int64_t* sizes;     // one per Kernel::sizes, fixed ones included
+  const uint64_t* scalars;  // one per Kernel::scalars, value in the low bytes
 };
 
 class Executable {
@@ -41,6 +41,21 @@ class Executable {
   virtual void launch(std::span<const Segment> segments) const = 0;
   /// Bytes of code and data this holds.
   virtual size_t bytes() const = 0;
+};
+
+/// How far a run of a Sequence came, should it throw on the way.
+struct Progress {
+  bool launched = false;  // something may have been written
+  uint32_t graphs = 0;    // launches of whole graphs
+};
+
+/// The launches of a program in order, to be run again and again with other segments. Used by one
+/// thread at a time.
+class Sequence {
+ public:
+  virtual ~Sequence() = default;
+  /// Runs (CPU) or enqueues (CUDA) one launch per executable.
+  virtual void run(std::span<const std::span<const Segment>> launches, Progress& progress) = 0;
 };
 
 /// Generated code for people: name -> text ("llvm", "assembly", "cuda", "sass").
@@ -53,28 +68,39 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string name() const = 0;
-  /// All that a binary depends on besides the kernel's text: compiler and its version, ISA features.
+  /// All that a binary depends on besides the kernel's text: compiler and its version, ISA
+  /// features.
   virtual std::string fingerprint() const = 0;
   virtual Limits limits() const = 0;
 
   virtual std::vector<Binary> compile(std::span<const Kernel* const> kernels) = 0;
   virtual std::shared_ptr<const Executable> load(const Kernel& kernel, const Binary& binary) = 0;
   virtual std::vector<Listing> listings(const Kernel& kernel) = 0;
+  /// Launches one after the other, unless the backend knows better.
+  virtual std::unique_ptr<Sequence> sequence(std::vector<std::shared_ptr<const Executable>> code);
 
   /// At least `bytes` (0 is allowed), aligned to 64; throws OutOfMemory.
   virtual Ref<Buffer> allocate(size_t bytes) = 0;
   virtual void copy_to_device(void* to, const void* from, size_t bytes) = 0;
   virtual void copy_to_host(void* to, const void* from, size_t bytes) = 0;
-  /// Waits for all launches of this thread.
+  /// Waits for everything enqueued on the device, whichever thread did it.
   virtual void synchronize() = 0;
   /// Bytes handed out and not yet given back; bytes kept for reuse are not counted.
   virtual int64_t live_bytes() const = 0;
   virtual int64_t peak_bytes() const = 0;
   virtual void reset_peak_bytes() = 0;
+  /// By default the host's.
+  virtual DeviceBytes device_bytes() const;
 };
 
 /// The backend of a device; `ENCORE_BACKEND=reference` puts the interpreter in the CPU's place.
-/// Throws Error when the device does not exist here.
+/// Throws DeviceUnavailable when the device does not exist here.
 Backend& backend(Device device);
+
+/// The CPU's, and those of all other devices that were used so far.
+std::vector<Backend*> backends_in_use();
+
+/// CUDA devices that can be used; 0 where the driver or the compiler for them is missing.
+int cuda_device_count();
 
 }  // namespace encore::jit

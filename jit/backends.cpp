@@ -4,17 +4,49 @@
 #include <encore/jit/cpu/cpu_backend.h>
 #include <encore/jit/reference/interpreter.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 namespace encore::jit {
+namespace {
+
+class PlainSequence final : public Sequence {
+ public:
+  explicit PlainSequence(std::vector<std::shared_ptr<const Executable>> code)
+      : code_(std::move(code)) {}
+  void run(std::span<const std::span<const Segment>> launches, Progress& progress) override {
+    for (size_t i = 0; i < launches.size(); ++i) {
+      progress.launched = true;
+      code_[i]->launch(launches[i]);
+    }
+  }
+
+ private:
+  std::vector<std::shared_ptr<const Executable>> code_;
+};
+
+}  // namespace
+
+std::unique_ptr<Sequence> Backend::sequence(std::vector<std::shared_ptr<const Executable>> code) {
+  return std::make_unique<PlainSequence>(std::move(code));
+}
+
+DeviceBytes Backend::device_bytes() const {
+  int64_t page = sysconf(_SC_PAGESIZE), held = live_bytes();
+  return {page * sysconf(_SC_AVPHYS_PAGES), page * sysconf(_SC_PHYS_PAGES), held, held};
+}
 
 Backend& backend(Device device) {
   if (device.kind == DeviceKind::cuda)
-    throw Error("this build has no CUDA backend", {}, "use the device encore::cpu");
+    throw DeviceUnavailable("this build has no CUDA backend", {}, "use the device encore::cpu");
   const std::string& wanted = settings().backend;
   if (wanted == "reference") return interpreter();
   if (wanted.empty()) return cpu_backend();
   throw Error(fmt::format("ENCORE_BACKEND={} is no backend", wanted), {},
               "use 'reference', or leave it empty");
 }
+
+std::vector<Backend*> backends_in_use() { return {&backend(cpu)}; }
+
+int cuda_device_count() { return 0; }
 
 }  // namespace encore::jit

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string>
 
 namespace encore {
 
@@ -19,8 +20,30 @@ struct Device {
   constexpr bool operator==(const Device&) const = default;
 };
 
+/// Bytes of a device's memory: free and total as its driver counts them, for all processes; held in
+/// live buffers of this process, and reserved by it for these and for reuse.
+struct DeviceBytes {
+  int64_t free = 0, total = 0, held = 0, reserved = 0;
+};
+
 inline constexpr Device cpu{};
-constexpr Device cuda(int index = 0) { return {DeviceKind::cuda, uint8_t(index)}; }
+
+/// `cuda(0)` names a device, `cuda.is_available()` asks; an object, since a function and a
+/// namespace of one name cannot be. The questions are answered by trace/.
+struct Cuda {
+  constexpr Device operator()(int index = 0) const {
+    return {DeviceKind::cuda, uint8_t(index < 0 || index > 255 ? 255 : index)};
+  }
+  /// Whether there is a device, and the driver and compiler that it needs. Never throws.
+  bool is_available() const;
+  int device_count() const;
+  /// Throws DeviceUnavailable.
+  DeviceBytes memory(int index = 0) const;
+};
+inline constexpr Cuda cuda;
+
+/// "cpu", "cuda:0"
+std::string name_of(Device device);
 
 class Buffer : public Counted<Buffer> {
  public:

@@ -58,7 +58,7 @@ Tensor from_bytes(const void* data, DType dtype, Shape shape, Device device, std
   size_t bytes = size_t(shape.numel()) * size_of(dtype);
   evaluator().check_device(device, at);
   Ref<Buffer> buffer = evaluator().allocate(device, bytes, at);
-  evaluator().copy_to_device(*buffer, data, bytes);
+  evaluator().copy_to_device(*buffer, data, bytes, at);
   return leaf_node(std::move(buffer), dtype, shape, at);
 }
 

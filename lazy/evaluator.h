@@ -28,8 +28,13 @@ class Evaluator {
     }
   }
   virtual Ref<Buffer> allocate(Device device, size_t bytes, Location where) = 0;
-  virtual void copy_to_device(const Buffer& to, const void* from, size_t bytes) = 0;
-  virtual void copy_to_host(void* to, const Buffer& from, size_t offset, size_t bytes) = 0;
+  /// `from` is free again on return, whenever the device reads the copy.
+  virtual void copy_to_device(const Buffer& to, const void* from, size_t bytes, Location where) = 0;
+  /// Waits for the device.
+  virtual void copy_to_host(void* to, const Buffer& from, size_t offset, size_t bytes,
+                            Location where) = 0;
+  /// Waits for all devices.
+  virtual void synchronize(Location where) = 0;
   /// Throws at `where` when this process has no such device.
   virtual void check_device(Device device, Location where) = 0;
 };

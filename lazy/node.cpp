@@ -183,9 +183,11 @@ void PendingList::lock() noexcept {
 void PendingList::add(Node* node) {
   if (size() == 0) {
     nodes_.clear();
+    devices_.clear();
     first_location_ = node->location;
     first_op_ = node->op;
   }
+  if (devices_.empty() || devices_.back() != node->device) note_device(node->device);
   if (nodes_.size() == nodes_.capacity()) [[unlikely]]
     make_room();
   node->pending = this;
@@ -208,6 +210,11 @@ void PendingList::remove(Node* node) noexcept {
     unlock();
   }
   node->pending = nullptr;
+}
+
+void PendingList::note_device(Device device) {
+  if (std::find(devices_.begin(), devices_.end(), device) == devices_.end())
+    devices_.push_back(device);
 }
 
 void PendingList::make_room() {

@@ -89,6 +89,9 @@ class PendingList {
   /// Called by whoever materializes or destroys a pending node.
   void remove(Node* node) noexcept;
   size_t size() const { return size_t(live_ - live_elsewhere_.load(std::memory_order_acquire)); }
+  /// Devices that pending nodes may be on; those of nodes that are gone may be among them. Owner
+  /// only.
+  std::span<const Device> devices() const { return devices_; }
   /// Bytes of results that the pending nodes would hold.
   int64_t bytes() const { return bytes_ - bytes_elsewhere_.load(std::memory_order_relaxed); }
   /// Place and op of the node that the list began with.
@@ -113,7 +116,9 @@ class PendingList {
   void lock() noexcept;
   void unlock() noexcept { lock_.clear(std::memory_order_release); }
   void make_room();
+  void note_device(Device device);
   std::vector<Node*> nodes_;  // holes are null
+  std::vector<Device> devices_;
   int64_t live_ = 0, bytes_ = 0;
   Location first_location_;
   OpId first_op_ = OpId::leaf;

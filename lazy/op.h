@@ -24,6 +24,7 @@ enum class OpId : uint8_t {
   iota,      // position along attributes[0], i64
   // identities
   variable,  // names a parameter's cell; lowers to nothing
+  to_device,  // its input on another device; born with its buffer
   // movement: one input, an index map
   reshape,   // to the node's shape, row-major order kept
   permute,   // attributes[i]: the input's axis that becomes axis i

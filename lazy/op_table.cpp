@@ -40,6 +40,7 @@ const OpInfo op_rows[] = {
     {.name = "literal", .family = OpFamily::source, .arity = 0},
     {.name = "iota", .family = OpFamily::source, .arity = 0},
     {.name = "variable", .family = OpFamily::identity, .gradient = GRADIENT(g)},
+    {.name = "to_device", .family = OpFamily::identity, .gradient = GRADIENT(g.to(a.device()))},
     {.name = "reshape", .family = OpFamily::movement, .gradient = reshape_gradient},
     {.name = "permute", .family = OpFamily::movement, .gradient = permute_gradient},
     {.name = "expand", .family = OpFamily::movement, .gradient = GRADIENT(g)},  // the walker sums

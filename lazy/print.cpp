@@ -136,7 +136,8 @@ std::ostream& operator<<(std::ostream& to, const Tensor& tensor) {
   return to << array_text(tensor.dtype(), tensor.shape(),
                           [&](int64_t first, int64_t count, void* memory) {
                             evaluator().copy_to_host(memory, *tensor.node()->buffer,
-                                                     size_t(first) * size, size_t(count) * size);
+                                                     size_t(first) * size, size_t(count) * size,
+                                                     tensor.node()->location);
                           });
 }
 

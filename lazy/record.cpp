@@ -112,6 +112,12 @@ bool keeps_floating(Types types) {
   return types == Types::same || types == Types::floating || types == Types::number;
 }
 
+[[noreturn]] void refuse_devices(std::string_view op, Device one, Device other, Location where) {
+  throw Error(fmt::format("{}: operands are on different devices, {} and {}", op, name_of(one),
+                          name_of(other)),
+              where, "move one with x.to(device)");
+}
+
 struct DTypes {
   DType operands;
   DType result;
@@ -159,10 +165,9 @@ Device common_device(const OpInfo& op, std::span<const Arg* const> args, Locatio
   for (const Arg* arg : args) {
     if (arg->is_number()) continue;
     if (!first) first = arg->node();
-    // Rank-0 sources are numbers without a place of their own.
-    if (arg->node()->device == first->device) continue;
-    throw Error(fmt::format("{}: operands are on different devices", op.name),
-                context.scoped ? context.location : where, "move one with x.to(device)");
+    if (arg->node()->device != first->device)
+      refuse_devices(op.name, first->device, arg->node()->device,
+                     context.scoped ? context.location : where);
   }
   return first ? first->device : cpu;
 }
@@ -307,8 +312,7 @@ Tensor record(NewNode fresh, std::span<Node* const> inputs, Location where) {
   if (inputs.size() > 3) node->inputs = new Node*[inputs.size()];
   for (Node* input : inputs) {
     if (input->device != fresh.device)
-      throw Error(fmt::format("{}: operands are on different devices", name_of(fresh.op)),
-                  node->location, "move one with x.to(device)");
+      refuse_devices(name_of(fresh.op), fresh.device, input->device, node->location);
     add_input(node, input);
   }
   settle_gradient(node);
@@ -346,6 +350,19 @@ Tensor leaf_node(Ref<Buffer> buffer, DType dtype, Shape shape, Location where) {
   node->shape = shape;
   node->buffer = std::move(buffer);
   return publish(Tensor::adopt(node));
+}
+
+Tensor moved_node(const Tensor& source, Ref<Buffer> buffer, Location where) {
+  if (!source.requires_grad() || !gradient_enabled())
+    return leaf_node(std::move(buffer), source.dtype(), source.shape(), where);
+  Node* node = new_node(OpId::to_device, source.dtype(), buffer->device(), where);
+  Tensor handle = Tensor::adopt(node);
+  node->shape = source.shape();
+  node->buffer = std::move(buffer);
+  add_input(node, source.node());
+  settle_gradient(node);
+  give_sequence(node);
+  return handle;
 }
 
 Tensor variable_node(const Tensor& value, std::weak_ptr<void> cell, Location where) {

@@ -82,6 +82,9 @@ Tensor literal_node(Scalar value, DType dtype, Device device);
 /// A leaf over a buffer that holds `shape.numel()` elements of `dtype`.
 Tensor leaf_node(Ref<Buffer> buffer, DType dtype, Shape shape, Location where);
 
+/// `source` on the device of `buffer`, which holds its values; a gradient finds its way back.
+Tensor moved_node(const Tensor& source, Ref<Buffer> buffer, Location where);
+
 /// `value` under a new identity that gradients can be asked for: a parameter's use (`cell` names its
 /// cell) or a plain variable. Inside NoGrad it needs no gradient.
 Tensor variable_node(const Tensor& value, std::weak_ptr<void> cell, Location where);

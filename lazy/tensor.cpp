@@ -35,6 +35,20 @@ void convert(const void* from, DType dtype, size_t count, To* to) {
   }
 }
 
+Ref<Buffer> copy_of(const Buffer& from, Device to, Location where) {
+  Ref<Buffer> copy = evaluator().allocate(to, from.bytes(), where);
+  if (to == cpu) {
+    evaluator().copy_to_host(copy->data(), from, 0, from.bytes(), where);
+  } else if (from.device() == cpu) {
+    evaluator().copy_to_device(*copy, from.data(), from.bytes(), where);
+  } else {
+    std::vector<std::byte> between(from.bytes());
+    evaluator().copy_to_host(between.data(), from, 0, between.size(), where);
+    evaluator().copy_to_device(*copy, between.data(), between.size(), where);
+  }
+  return copy;
+}
+
 }  // namespace
 
 void Tensor::throw_empty() {
@@ -59,7 +73,7 @@ std::vector<T> Tensor::to_vector(std::source_location at) const {
   checked();
   evaluator().evaluate({&node_, 1}, SyncKind::read, at);
   std::vector<std::byte> raw(size_t(numel()) * size_of(dtype()));
-  evaluator().copy_to_host(raw.data(), *node_->buffer, 0, raw.size());
+  evaluator().copy_to_host(raw.data(), *node_->buffer, 0, raw.size(), at);
   std::vector<T> values(numel());
   if constexpr (std::is_same_v<T, bool>) {
     std::unique_ptr<bool[]> flags(new bool[values.size()]);
@@ -86,13 +100,10 @@ Tensor Tensor::to(DType to, std::source_location at) const {
 
 Tensor Tensor::to(Device to, std::source_location at) const {
   if (device() == to) return *this;
-  evaluator().check_device(to, at);
-  evaluator().evaluate({&node_, 1}, SyncKind::read, at);
-  std::vector<std::byte> raw(size_t(numel()) * size_of(dtype()));
-  evaluator().copy_to_host(raw.data(), *node_->buffer, 0, raw.size());
-  Ref<Buffer> buffer = evaluator().allocate(to, raw.size(), at);
-  evaluator().copy_to_device(*buffer, raw.data(), raw.size());
-  return leaf_node(std::move(buffer), dtype(), shape(), at);
+  Location where = current_location(at);
+  evaluator().check_device(to, where);
+  evaluator().evaluate({&node_, 1}, SyncKind::read, where);
+  return moved_node(*this, copy_of(*node_->buffer, to, where), where);
 }
 
 Tensor Tensor::detach() const {
@@ -108,6 +119,9 @@ void eval(std::initializer_list<Tensor> tensors, std::source_location at) {
   evaluator().evaluate(roots, SyncKind::step, at);
 }
 
-void sync(std::source_location at) { evaluator().evaluate({}, SyncKind::step, at); }
+void sync(std::source_location at) {
+  evaluator().evaluate({}, SyncKind::step, at);
+  evaluator().synchronize(at);
+}
 
 }  // namespace encore

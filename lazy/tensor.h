@@ -136,6 +136,7 @@ class Tensor {
   std::vector<T> to_vector(std::source_location at = std::source_location::current()) const;
 
   Tensor to(DType dtype, std::source_location at = std::source_location::current()) const;
+  /// A copy on another device; reads this tensor, that is, waits for its value. Gradients move back.
   Tensor to(Device device, std::source_location at = std::source_location::current()) const;
   /// The same value with no gradient history.
   Tensor detach() const;

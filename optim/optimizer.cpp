@@ -79,7 +79,7 @@ std::vector<Tensor> Optimizer::zero_states(Location where) const {
     size_t bytes = size_t(parameter.numel()) * size_of(parameter.dtype());
     Ref<Buffer> buffer = evaluator().allocate(parameter.device(), bytes, where);
     std::vector<std::byte> zeros(bytes);
-    evaluator().copy_to_device(*buffer, zeros.data(), bytes);
+    evaluator().copy_to_device(*buffer, zeros.data(), bytes, where);
     states.push_back(leaf_node(std::move(buffer), parameter.dtype(), parameter.shape(), where));
   }
   return states;

@@ -97,7 +97,7 @@ Bits computed(const Tensor& x) {
   evaluator().evaluate({&node, 1}, SyncKind::read, {});
   std::vector<std::byte> bytes(size_t(x.numel()) * size + 1);
   if (x.numel() > 0)
-    evaluator().copy_to_host(bytes.data(), *node->buffer, 0, size_t(x.numel()) * size);
+    evaluator().copy_to_host(bytes.data(), *node->buffer, 0, size_t(x.numel()) * size, {});
   for (int64_t i = 0; i < x.numel(); ++i) {
     uint64_t bits = 0;
     std::memcpy(&bits, bytes.data() + size_t(i) * size, size);

@@ -55,7 +55,7 @@ bool try_retain(Node* node) {
 /// it.
 class Needs {
  public:
-  Needs(SyncKind kind, Capture& into) : kind_(kind), into_(into) {}
+  Needs(SyncKind kind, Device device, Capture& into) : kind_(kind), device_(device), into_(into) {}
 
   /// Wants `roots` and, but for a read, what handles ask for; leaves in the capture's `nodes` what
   /// they need, in record order.
@@ -92,7 +92,8 @@ class Needs {
 
   void want_handles(std::span<Node* const> pending) {
     for (Node* node : pending)
-      if (node && node->handles() && !is_wanted(node) && !is_lazy_view(node) && try_retain(node))
+      if (node && node->device == device_ && node->handles() && !is_wanted(node) &&
+          !is_lazy_view(node) && try_retain(node))
         want(node);
   }
 
@@ -174,6 +175,7 @@ class Needs {
   }
 
   SyncKind kind_;
+  Device device_;
   Capture& into_;
   int64_t open_ = 0;  // needed nodes that were not visited yet
 };
@@ -291,8 +293,8 @@ uint64_t flags_word(Device device) {
   const Settings& s = settings();
   bool interpreted = s.backend == "reference";  // takes the CPU's place under the same device
   return uint64_t(s.strict) | uint64_t(s.fuse) << 1 | uint64_t(interpreted) << 2 |
-         uint64_t(s.matmul_precision) << 3 |
-         uint64_t(device.kind) << 8 | uint64_t(device.index) << 16;
+         uint64_t(s.matmul_precision) << 3 | uint64_t(device.kind) << 8 |
+         uint64_t(device.index) << 16;
 }
 
 Device device_of(const Capture& capture) {
@@ -340,10 +342,10 @@ void Capture::clear() noexcept {
   words.clear();
 }
 
-void capture(std::span<Node* const> roots, SyncKind kind, Capture& into) {
+void capture(std::span<Node* const> roots, SyncKind kind, Device device, Capture& into) {
   into.clear();
   ++capture_number;
-  Needs(kind, into).find(roots, pending_list());
+  Needs(kind, device, into).find(roots, pending_list());
   write_key(roots, kind, into);
   into.key = hash_words(into.words);
 }

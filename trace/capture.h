@@ -30,9 +30,10 @@ struct Capture {
   void clear() noexcept;
 };
 
-/// Finds what `roots` (and, for a step or cut, every pending node with a handle) need, and the key.
-/// A movement of a leaf or number that only a handle holds stays lazy in a step or cut.
-void capture(std::span<Node* const> roots, SyncKind kind, Capture& into);
+/// Finds what `roots` (and, for a step or cut, every pending node of `device` with a handle) need,
+/// and the key. All roots are on `device`; so is whatever they need. A movement of a leaf or number
+/// that only a handle holds stays lazy in a step or cut.
+void capture(std::span<Node* const> roots, SyncKind kind, Device device, Capture& into);
 
 /// The graph of a capture; done once a trace, on a miss.
 Graph build_graph(const Capture& capture);

@@ -3,6 +3,7 @@
 #include <encore/trace/compiled_function.h>
 #include <encore/trace/runtime.h>
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 
@@ -57,9 +58,12 @@ namespace {
 
 std::unique_ptr<Recording> record(const std::vector<Arg>& arguments, const Recordings::Body& body, Location where) {
   auto recording = std::make_unique<Recording>();
+  auto tensor = std::find_if(arguments.begin(), arguments.end(),
+                             [](const Arg& arg) { return !arg.is_number(); });
+  Device device = tensor == arguments.end() ? default_device() : tensor->node()->device;
   for (const Arg& arg : arguments)
     recording->placeholders.push_back(
-        arg.is_number() ? scalar_node(arg.number(), DType::f32, default_device())
+        arg.is_number() ? scalar_node(arg.number(), DType::f32, device)
                         : leaf_node(arg.node()->buffer, arg.node()->dtype, arg.node()->shape, where));
   recording->results = body(recording->placeholders);
   std::vector<Node*> roots;

@@ -18,7 +18,7 @@ Kernel generic_copy(const Kernel& kernel) {
 
 /// Keys of different backends never meet.
 Hash128 with_backend(const jit::Backend& backend, Hash128 key) {
-  Hash128 other = hash_text(backend.fingerprint());
+  Hash128 other = hash_text(backend.name() + ' ' + backend.fingerprint());  // code is loaded per device
   uint64_t words[] = {key.low, key.high, other.low, other.high};
   return hash_words(words);
 }

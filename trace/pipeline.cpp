@@ -77,12 +77,11 @@ void place_buffers(const LoweredTrace& lowered, const MemoryPlan& plan, Program&
 }
 
 void add_launches(const LoweredTrace& lowered, const std::vector<uint32_t>& launch_of,
-                  const std::vector<std::shared_ptr<const jit::Executable>>& code,
                   Program& program) {
   for (size_t k = 0; k < lowered.kernels.size(); ++k) {
     const PlannedKernel& planned = lowered.kernels[k];
     if (launch_of[k] == program.launches.size())
-      program.launches.push_back({code[launch_of[k]], {}, planned.kernel.name});
+      program.launches.push_back({{}, planned.kernel.name});
     Program::Segment segment{planned.buffers, {}, planned.scalar_slots};
     for (const jit::Size& size : planned.kernel.sizes) segment.sizes.push_back(size.value);
     program.pointer_count += uint32_t(segment.buffers.size());
@@ -172,7 +171,8 @@ std::shared_ptr<const Program> compile(Graph graph, const Capture& capture, jit:
   report_kernels(planned.lowered, planned.order.launch_of, backend);
   report("memory-plan", [&] { return to_text(planned.lowered, planned.memory, planned.order); });
   auto code = compile_kernels(planned.lowered, planned.order.launch_of, backend, kernels);
-  add_launches(planned.lowered, planned.order.launch_of, code, *program);
+  add_launches(planned.lowered, planned.order.launch_of, *program);
+  program->sequence = backend.sequence(std::move(code));
   report("program", [&] { return launches_text(*program); });
   report("end", [&] {
     return fmt::format("nodes {}\nclusters {}\nkernels {}\nlaunches {}\narena bytes {}\n",

@@ -60,12 +60,13 @@ struct ReleaseHostArena {
 
 std::vector<Ref<Buffer>> replay(const Program& program, const Capture& capture,
                                 jit::Backend& backend, ReplayScratch& scratch) {
-  scratch.launched = false;
+  scratch.progress = {};
   ReleaseHostArena release{scratch.arena};
   std::vector<Ref<Buffer>> outputs = bind(program, capture, backend, scratch);
   scratch.pointers.resize(program.pointer_count);
   scratch.scalars.resize(program.scalar_count);
   scratch.segments.resize(program.segment_count);
+  scratch.launches.clear();
   void** pointers = scratch.pointers.data();
   uint64_t* scalars = scratch.scalars.data();
   jit::Segment* segments = scratch.segments.data();
@@ -77,11 +78,12 @@ std::vector<Ref<Buffer>> replay(const Program& program, const Capture& capture,
       for (uint32_t slot : segment.scalar_slots)
         *scalars++ = compute_bits(capture.scalars[slot]->dtype, capture.scalars[slot]->bits);
     }
-    scratch.launched = true;
-    launch.code->launch({first, segments});
-    if (events::wanted(EventKind::launch))
-      events::report({EventKind::launch, launch.name, {}, int64_t(launch.segments.size())});
+    scratch.launches.push_back({first, segments});
   }
+  program.sequence->run(scratch.launches, scratch.progress);
+  if (events::wanted(EventKind::launch))
+    for (const Program::Launch& launch : program.launches)
+      events::report({EventKind::launch, launch.name, {}, int64_t(launch.segments.size())});
   return outputs;
 }
 

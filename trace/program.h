@@ -16,7 +16,6 @@ struct Program {
     std::vector<uint32_t> scalar_slots;
   };
   struct Launch {
-    std::shared_ptr<const jit::Executable> code;
     std::vector<Segment> segments;
     std::string name;
   };
@@ -31,7 +30,8 @@ struct Program {
 
   std::vector<uint64_t> words;  // the trace's key in full
   std::vector<Launch> launches;
-  std::vector<Place> places;  // by buffer
+  std::unique_ptr<jit::Sequence> sequence;  // runs them
+  std::vector<Place> places;                // by buffer
   std::vector<uint32_t> output_buffers;
   std::vector<uint32_t> overwritten_leaves;  // slots
   int64_t arena_bytes = 0;
@@ -40,15 +40,16 @@ struct Program {
   int64_t bytes() const;
 };
 
-/// Scratch memory of replays. The arena is kept from one to the next only on devices whose
-/// prepared launches name its address.
+/// Scratch memory of replays on one device. The arena is kept from one to the next only on devices
+/// whose prepared launches name its address.
 struct ReplayScratch {
   Ref<Buffer> arena;
   std::vector<void*> places;
   std::vector<void*> pointers;
   std::vector<uint64_t> scalars;
   std::vector<jit::Segment> segments;
-  bool launched = false;  // by the latest replay
+  std::vector<std::span<const jit::Segment>> launches;
+  jit::Progress progress;  // of the latest replay
 };
 
 /// Runs the program on the capture's leaves and scalars; one buffer per output. Everything is

@@ -36,6 +36,29 @@ constexpr std::string_view name_of(SyncKind kind) {
   return names[int(kind)];
 }
 
+/// Where nodes of a sync may be, the CPU first: what fails on another device keeps nothing from it.
+std::vector<Device> devices_of(std::span<Node* const> roots, SyncKind kind) {
+  std::vector<Device> devices;
+  if (kind != SyncKind::read)
+    devices.assign(pending_list().devices().begin(), pending_list().devices().end());
+  for (const Node* root : roots)
+    if (std::find(devices.begin(), devices.end(), root->device) == devices.end())
+      devices.push_back(root->device);
+  std::partition(devices.begin(), devices.end(), [](Device device) { return device == cpu; });
+  return devices;
+}
+
+/// Runs `work`; errors from where no place is known get the user's.
+template <class Work>
+auto at_place(Location where, Work work) {
+  try {
+    return work();
+  } catch (Error& error) {
+    error.place(where);
+    throw;
+  }
+}
+
 }  // namespace
 
 Runtime& runtime() {
@@ -50,13 +73,27 @@ void Runtime::evaluate(std::span<Node* const> roots, SyncKind kind, Location whe
   if (kind == SyncKind::read &&
       std::all_of(roots.begin(), roots.end(), [](Node* node) { return node->materialized(); }))
     return;
+  std::vector<Device> devices = devices_of(roots, kind);
   std::lock_guard lock(mutex_);
+  at_place(where, [&] {
+    if (devices.size() == 1) return evaluate_on(devices[0], roots, kind, where);
+    for (Device device : devices) {
+      std::vector<Node*> here;
+      std::copy_if(roots.begin(), roots.end(), std::back_inserter(here),
+                   [&](const Node* root) { return root->device == device; });
+      evaluate_on(device, here, kind, where);
+    }
+  });
+}
+
+void Runtime::evaluate_on(Device device, std::span<Node* const> roots, SyncKind kind,
+                          Location where) {
   struct Clear {
     Capture& capture;
     ~Clear() { capture.clear(); }
   } clear{capture_};
   Stopwatch watch;
-  capture(roots, kind, capture_);
+  capture(roots, kind, device, capture_);
   watch.stop(counters().capture_nanoseconds);
   if (capture_.outputs.empty()) return;
   ++counters().syncs;
@@ -64,31 +101,59 @@ void Runtime::evaluate(std::span<Node* const> roots, SyncKind kind, Location whe
   counters().nodes_captured += int64_t(capture_.nodes.size());
   if (events::wanted(EventKind::sync))
     events::report({EventKind::sync, name_of(kind), {}, int64_t(capture_.nodes.size()), where});
-  jit::Backend& backend = jit::backend(capture_.outputs[0]->device);
+  jit::Backend& backend = jit::backend(device);
   std::shared_ptr<const Program> program = find_or_compile(capture_, backend, where);
   Stopwatch replay_watch;
-  std::vector<Ref<Buffer>> outputs = replay_or_lose(*program, backend);
+  std::vector<Ref<Buffer>> outputs = replay_or_lose(*program, device);
   replay_watch.stop(counters().replay_nanoseconds);
-  counters().launches += int64_t(program->launches.size());
   std::optional<Error> culprit;
   if (settings().check_numerics)
-    culprit = find_culprit(capture_, outputs, backend, kernels_, scratch_, where);
+    culprit = find_culprit(capture_, outputs, backend, kernels_, scratch_of(device), where);
   publish(std::move(outputs));
   if (culprit) throw *culprit;
 }
 
-std::vector<Ref<Buffer>> Runtime::replay_or_lose(const Program& program, jit::Backend& backend) {
+ReplayScratch& Runtime::scratch_of(Device device) {
+  for (auto& [of, scratch] : scratch_)
+    if (of == device) return *scratch;
+  return *scratch_.emplace_back(device, std::make_unique<ReplayScratch>()).second;
+}
+
+void Runtime::make_room(Device device) {
+  scratch_of(device).arena = nullptr;
+  programs_.clear();
+  kernels_.clear();
+}
+
+std::vector<Ref<Buffer>> Runtime::replay_in_room(const Program& program, const Capture& capture,
+                                                 Device device) {
+  ReplayScratch& scratch = scratch_of(device);
+  jit::Backend& backend = jit::backend(device);
+  std::vector<Ref<Buffer>> outputs;
   try {
-    return replay(program, capture_, backend, scratch_);
+    outputs = replay(program, capture, backend, scratch);
+  } catch (const OutOfMemory&) {
+    if (device == cpu || scratch.progress.launched) throw;
+    make_room(device);
+    outputs = replay(program, capture, backend, scratch);
+  }
+  counters().launches += int64_t(program.launches.size());
+  counters().graph_launches += scratch.progress.graphs;
+  return outputs;
+}
+
+std::vector<Ref<Buffer>> Runtime::replay_or_lose(const Program& program, Device device) {
+  try {
+    return replay_in_room(program, capture_, device);
   } catch (...) {
-    if (scratch_.launched)
+    if (scratch_of(device).progress.launched)
       for (uint32_t slot : program.overwritten_leaves) capture_.leaves[slot]->buffer->lose();
     throw;
   }
 }
 
-std::shared_ptr<const Program> Runtime::find_or_compile(const Capture& capture, jit::Backend& backend,
-                                                        Location where) {
+std::shared_ptr<const Program> Runtime::find_or_compile(const Capture& capture,
+                                                        jit::Backend& backend, Location where) {
   if (auto* found = programs_.find(capture.key); found && (*found)->words == capture.words) {
     ++counters().trace_hits;
     return *found;
@@ -111,10 +176,18 @@ int Recorded::output_of(const Node* node) const {
 }
 
 void Runtime::record(std::span<Node* const> roots, Location where, Recorded& into) {
+  if (roots.empty()) return;
+  Device device = roots[0]->device;
+  for (const Node* root : roots)
+    if (root->device != device)
+      throw Error(fmt::format("a compiled function gave results on different devices, {} and {}",
+                              encore::name_of(device), encore::name_of(root->device)),
+                  where, "compile one function per device, and move values between them");
   std::lock_guard lock(mutex_);
-  trace::capture(roots, SyncKind::read, into.capture);
+  trace::capture(roots, SyncKind::read, device, into.capture);
   if (into.capture.outputs.empty()) return;
-  into.program = find_or_compile(into.capture, jit::backend(into.capture.outputs[0]->device), where);
+  into.program =
+      at_place(where, [&] { return find_or_compile(into.capture, jit::backend(device), where); });
   for (Node* node : into.capture.nodes)
     if (node->pending) node->pending->remove(node);
 }
@@ -122,10 +195,7 @@ void Runtime::record(std::span<Node* const> roots, Location where, Recorded& int
 std::vector<Ref<Buffer>> Runtime::run(const Recorded& recorded) {
   if (!recorded.program) return {};
   std::lock_guard lock(mutex_);
-  jit::Backend& backend = jit::backend(recorded.capture.outputs[0]->device);
-  std::vector<Ref<Buffer>> buffers = replay(*recorded.program, recorded.capture, backend, scratch_);
-  counters().launches += int64_t(recorded.program->launches.size());
-  return buffers;
+  return replay_in_room(*recorded.program, recorded.capture, recorded.capture.outputs[0]->device);
 }
 
 void Runtime::publish(std::vector<Ref<Buffer>> buffers) {
@@ -143,33 +213,48 @@ void Runtime::consume_tape(std::span<Node* const> walked) {
   Evaluator::consume_tape(walked);
 }
 
-Ref<Buffer> Runtime::allocate(Device device, size_t bytes, Location) {
-  return jit::backend(device).allocate(bytes);
+Ref<Buffer> Runtime::allocate(Device device, size_t bytes, Location where) {
+  return at_place(where, [&] {
+    try {
+      return jit::backend(device).allocate(bytes);
+    } catch (const OutOfMemory&) {
+      if (device == cpu) throw;
+    }
+    std::lock_guard lock(mutex_);
+    make_room(device);
+    return jit::backend(device).allocate(bytes);
+  });
 }
 
-void Runtime::copy_to_device(const Buffer& to, const void* from, size_t bytes) {
-  if (bytes) jit::backend(to.device()).copy_to_device(to.data(), from, bytes);
+void Runtime::copy_to_device(const Buffer& to, const void* from, size_t bytes, Location where) {
+  if (!bytes) return;
+  at_place(where, [&] { jit::backend(to.device()).copy_to_device(to.data(), from, bytes); });
 }
 
-void Runtime::copy_to_host(void* to, const Buffer& from, size_t offset, size_t bytes) {
-  if (bytes)
+void Runtime::copy_to_host(void* to, const Buffer& from, size_t offset, size_t bytes,
+                           Location where) {
+  if (!bytes) return;
+  at_place(where, [&] {
     jit::backend(from.device())
         .copy_to_host(to, static_cast<const std::byte*>(from.data()) + offset, bytes);
+  });
+}
+
+void Runtime::synchronize(Location where) {
+  at_place(where, [] {
+    for (jit::Backend* backend : jit::backends_in_use()) backend->synchronize();
+  });
 }
 
 void Runtime::check_device(Device device, Location where) {
-  try {
-    jit::backend(device);
-  } catch (const Error& error) {
-    throw Error(error.message(), where, error.advice());
-  }
+  at_place(where, [&] { jit::backend(device); });
 }
 
 std::string Runtime::explain(Node* root) {
   if (root->materialized()) return {};
   std::lock_guard lock(mutex_);
   Capture captured;
-  capture(std::span<Node* const>(&root, 1), SyncKind::read, captured);
+  capture(std::span<Node* const>(&root, 1), SyncKind::read, root->device, captured);
   return captured.outputs.empty() ? "" : trace::explain(captured, jit::backend(root->device));
 }
 
@@ -194,12 +279,16 @@ Statistics statistics() {
 #define STATISTIC(name, meaning) result.name = counters().name.load(std::memory_order_relaxed);
   ENCORE_STATISTICS(STATISTIC)
 #undef STATISTIC
-  result.live_bytes = jit::backend(cpu).live_bytes();
-  result.peak_bytes = jit::backend(cpu).peak_bytes();
+  for (const jit::Backend* backend : jit::backends_in_use()) {
+    result.live_bytes += backend->live_bytes();
+    result.peak_bytes += backend->peak_bytes();
+  }
   return result;
 }
 
-void reset_peak_bytes() { jit::backend(cpu).reset_peak_bytes(); }
+void reset_peak_bytes() {
+  for (jit::Backend* backend : jit::backends_in_use()) backend->reset_peak_bytes();
+}
 
 }  // namespace trace
 }  // namespace encore

@@ -28,8 +28,10 @@ class Runtime final : public Evaluator {
   void evaluate(std::span<Node* const> roots, SyncKind kind, Location where) override;
   void consume_tape(std::span<Node* const> walked) override;
   Ref<Buffer> allocate(Device device, size_t bytes, Location where) override;
-  void copy_to_device(const Buffer& to, const void* from, size_t bytes) override;
-  void copy_to_host(void* to, const Buffer& from, size_t offset, size_t bytes) override;
+  void copy_to_device(const Buffer& to, const void* from, size_t bytes, Location where) override;
+  void copy_to_host(void* to, const Buffer& from, size_t offset, size_t bytes,
+                    Location where) override;
+  void synchronize(Location where) override;
   void check_device(Device device, Location where) override;
 
   /// What a read of `root` would run, for people; runs and compiles nothing. Empty: it is computed
@@ -50,17 +52,26 @@ class Runtime final : public Evaluator {
  private:
   using Programs = cache::Lru<Hash128, std::shared_ptr<const Program>, HashOfHash128>;
 
+  /// The part of a sync that is on one device; so are its roots.
+  void evaluate_on(Device device, std::span<Node* const> roots, SyncKind kind, Location where);
   std::shared_ptr<const Program> find_or_compile(const Capture& capture, jit::Backend& backend,
                                                  Location where);
   /// A replay that fails after a launch has overwritten what it took over.
-  std::vector<Ref<Buffer>> replay_or_lose(const Program& program, jit::Backend& backend);
+  std::vector<Ref<Buffer>> replay_or_lose(const Program& program, Device device);
+  /// Replays once more without what was kept for later, should a device other than the CPU run out
+  /// of memory.
+  std::vector<Ref<Buffer>> replay_in_room(const Program& program, const Capture& capture,
+                                          Device device);
+  /// Forgets all that can be made again, so that a device has more memory.
+  void make_room(Device device);
+  ReplayScratch& scratch_of(Device device);
   void publish(std::vector<Ref<Buffer>> buffers);
 
   std::mutex mutex_;
   Programs programs_;
   KernelStore kernels_;
   Capture capture_;
-  ReplayScratch scratch_;
+  std::vector<std::pair<Device, std::unique_ptr<ReplayScratch>>> scratch_;
 };
 
 Runtime& runtime();

@@ -13,6 +13,7 @@ namespace encore::trace {
   STATISTIC(trace_misses, "syncs that were planned and compiled")                \
   STATISTIC(kernels_compiled, "kernels compiled")                                \
   STATISTIC(launches, "kernel launches")                                         \
+  STATISTIC(graph_launches, "programs replayed as one CUDA graph")               \
   STATISTIC(cuts, "automatic cuts")                                              \
   STATISTIC(evictions, "programs and kernels dropped for the cache budget")      \
   STATISTIC(capture_nanoseconds, "time capturing and fingerprinting")            \
@@ -24,7 +25,8 @@ struct Statistics {
 #define STATISTIC(name, meaning) int64_t name = 0;
   ENCORE_STATISTICS(STATISTIC)
 #undef STATISTIC
-  /// Bytes in live buffers now, and at most since the start or `reset_peak_bytes`.
+  /// Bytes in live buffers now, and at most since the start or `reset_peak_bytes`; sums over
+  /// devices.
   int64_t live_bytes = 0;
   int64_t peak_bytes = 0;
 };

@@ -1,0 +1,51 @@
+// Driver launches in order, each with its parameter block: what a replay hands to the stream or
+// writes into a graph.
+//
+// Threads: a plain value.
+#pragma once
+#include <encore/jit/backend.h>
+#include <encore/jit/cuda/driver_types.h>
+#include <encore/jit/cuda/geometry.h>
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+namespace encore::jit::cuda {
+
+class Launchable;
+
+struct LaunchList {
+  struct Launch {
+    CUfunction function;
+    Geometry geometry;
+    size_t block, block_bytes;  // its parameters in `blocks`
+  };
+  struct NeedsScratch {
+    const Launchable* code;
+    size_t block;
+  };
+
+  std::vector<Launch> launches;
+  std::vector<std::byte> blocks;
+  std::vector<NeedsScratch> needs_scratch;
+  size_t scratch_bytes = 0;  // launches take turns, so they share the memory
+
+  void clear();
+  /// Room for one more block; its place in `blocks`.
+  size_t add_block(size_t bytes);
+  std::byte* block(size_t place) { return blocks.data() + place; }
+  const std::byte* block(size_t place) const { return blocks.data() + place; }
+  void set_scratch(void* scratch);
+};
+
+/// What a CUDA executable is to a sequence of launches.
+class Launchable : public Executable {
+ public:
+  /// Appends what a launch of `segments` enqueues. Whatever of it can fail does so here.
+  virtual void pack(std::span<const Segment> segments, LaunchList& to) const = 0;
+  /// Writes the address into a block that `pack` listed under `needs_scratch`.
+  virtual void set_scratch(std::byte* block, void* scratch) const = 0;
+};
+
+}  // namespace encore::jit::cuda

@@ -1,0 +1,120 @@
+#include <encore/jit/cuda/enqueue.h>
+#include <encore/jit/cuda/sequence.h>
+
+#include <cstring>
+
+namespace encore::jit::cuda {
+namespace {
+
+/// A node's parameters as the driver wants them; `block` must outlive it.
+struct NodeParameters {
+  NodeParameters(LaunchList& launches, const LaunchList::Launch& launch)
+      : block{launches.block(launch.block)},
+        node{.func = launch.function,
+             .gridDimX = launch.geometry.grid_x,
+             .gridDimY = 1,
+             .gridDimZ = 1,
+             .blockDimX = launch.geometry.threads,
+             .blockDimY = 1,
+             .blockDimZ = 1,
+             .sharedMemBytes = launch.geometry.shared_bytes,
+             .kernelParams = block,
+             .extra = nullptr,
+             .kern = nullptr,
+             .ctx = nullptr} {}
+  NodeParameters(const NodeParameters&) = delete;
+  NodeParameters& operator=(const NodeParameters&) = delete;
+
+  void* block[1];
+  CUDA_KERNEL_NODE_PARAMS node;
+};
+
+}  // namespace
+
+GraphSequence::GraphSequence(const Gpu& gpu, DeviceMemory& memory,
+                             std::vector<std::shared_ptr<const Executable>> code)
+    : gpu_(gpu), memory_(memory), code_(std::move(code)) {}
+
+GraphSequence::~GraphSequence() { drop_graph(); }
+
+void GraphSequence::run(std::span<const std::span<const Segment>> launches, Progress& progress) {
+  gpu_.enter();
+  now_.clear();
+  for (size_t i = 0; i < launches.size(); ++i)
+    static_cast<const Launchable&>(*code_[i]).pack(launches[i], now_);
+  Scratch scratch(memory_, now_);
+  bool first = !has_run_;
+  has_run_ = true;
+  if (first || now_.launches.size() < fewest_launches) return launch_directly(progress);
+  if (graph_fits()) {
+    patch();
+  } else {
+    drop_graph();
+    build();
+  }
+  progress.launched = true;
+  driver().cuGraphLaunch(executable_, gpu_.stream());
+  ++progress.graphs;
+}
+
+void GraphSequence::launch_directly(Progress& progress) {
+  for (const LaunchList::Launch& launch : now_.launches) {
+    progress.launched = true;
+    enqueue(gpu_, now_, launch);
+  }
+}
+
+/// A node keeps its function; everything else of it can be set.
+bool GraphSequence::graph_fits() const {
+  if (!executable_ || now_.launches.size() != in_graph_.launches.size()) return false;
+  for (size_t i = 0; i < nodes_.size(); ++i)
+    if (now_.launches[i].function != in_graph_.launches[i].function) return false;
+  return true;
+}
+
+void GraphSequence::build() {
+  try {
+    driver().cuGraphCreate(&graph_, 0);
+    for (const LaunchList::Launch& launch : now_.launches) {
+      NodeParameters parameters(now_, launch);
+      CUgraphNode node = nullptr;
+      driver().cuGraphAddKernelNode(&node, graph_, nodes_.empty() ? nullptr : &nodes_.back(),
+                                    nodes_.empty() ? 0 : 1, &parameters.node);
+      nodes_.push_back(node);
+    }
+    driver().cuGraphInstantiate(&executable_, graph_, 0);
+  } catch (...) {
+    drop_graph();
+    throw;
+  }
+  std::swap(now_, in_graph_);
+}
+
+void GraphSequence::patch() {
+  try {
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      const LaunchList::Launch& wanted = now_.launches[i];
+      const LaunchList::Launch& held = in_graph_.launches[i];
+      if (wanted.geometry == held.geometry && wanted.block_bytes == held.block_bytes &&
+          std::memcmp(now_.block(wanted.block), in_graph_.block(held.block), held.block_bytes) == 0)
+        continue;
+      NodeParameters parameters(now_, wanted);
+      driver().cuGraphExecKernelNodeSetParams(executable_, nodes_[i], &parameters.node);
+    }
+  } catch (...) {
+    drop_graph();  // some nodes are new and some are old
+    throw;
+  }
+  std::swap(now_, in_graph_);
+}
+
+void GraphSequence::drop_graph() noexcept {
+  // One that is still on its way is freed by the driver when it is done.
+  if (executable_) driver().cuGraphExecDestroy.status(executable_);
+  if (graph_) driver().cuGraphDestroy.status(graph_);
+  executable_ = nullptr;
+  graph_ = nullptr;
+  nodes_.clear();
+}
+
+}  // namespace encore::jit::cuda

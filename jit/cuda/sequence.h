@@ -1,0 +1,47 @@
+// The launches of a program, replayed: directly the first time, from then on as one CUDA graph.
+//
+// The graph is a chain of kernel nodes. At each run every launch is packed anew and compared, byte
+// by byte, with what its node holds; a node that differs is set before the graph is launched. So a
+// graph never runs on old addresses, whatever has moved. A node's parameters are copied when the
+// graph is launched, so a run may be patched while the one before is still on its way.
+//
+// Threads: one run at a time.
+#pragma once
+#include <encore/jit/cuda/launch_list.h>
+#include <encore/jit/cuda/memory.h>
+
+#include <memory>
+#include <vector>
+
+namespace encore::jit::cuda {
+
+class GraphSequence final : public Sequence {
+ public:
+  /// Fewer launches than this are not worth a graph.
+  static constexpr size_t fewest_launches = 3;
+
+  GraphSequence(const Gpu& gpu, DeviceMemory& memory,
+                std::vector<std::shared_ptr<const Executable>> code);
+  ~GraphSequence() override;
+
+  void run(std::span<const std::span<const Segment>> launches, Progress& progress) override;
+
+ private:
+  void launch_directly(Progress& progress);
+  bool graph_fits() const;
+  void build();
+  void patch();
+  void drop_graph() noexcept;
+
+  const Gpu& gpu_;
+  DeviceMemory& memory_;
+  std::vector<std::shared_ptr<const Executable>> code_;
+  LaunchList now_;       // of this run
+  LaunchList in_graph_;  // what the nodes hold
+  CUgraph graph_ = nullptr;
+  CUgraphExec executable_ = nullptr;
+  std::vector<CUgraphNode> nodes_;
+  bool has_run_ = false;
+};
+
+}  // namespace encore::jit::cuda

@@ -1,0 +1,47 @@
+// Copies between host and device through pinned memory.
+//
+// To the device: the source is free again on return, the copy itself happens in stream order. To
+// the host: waits for the stream and no more. May be used from any thread; copies of one direction
+// take turns.
+#pragma once
+#include <encore/jit/cuda/gpu.h>
+
+#include <array>
+#include <mutex>
+
+namespace encore::jit::cuda {
+
+class Staging {
+ public:
+  static constexpr size_t chunk_bytes = 4 << 20;
+
+  explicit Staging(const Gpu& gpu) : gpu_(gpu) {}
+  ~Staging();
+  Staging(const Staging&) = delete;
+  Staging& operator=(const Staging&) = delete;
+
+  void to_device(void* to, const void* from, size_t bytes);
+  void to_host(void* to, const void* from, size_t bytes);
+
+ private:
+  /// Pinned memory and the event after which what was last enqueued from or to it is done.
+  struct Chunk {
+    void* data = nullptr;
+    CUevent done = nullptr;
+    size_t used = 0;
+    bool pending = false;
+  };
+
+  void make(Chunk& chunk);
+  void mark(Chunk& chunk);
+  void wait(Chunk& chunk);
+  Chunk& next_chunk();
+
+  const Gpu& gpu_;
+  std::mutex writing_, reading_;
+  std::array<Chunk, 4> outgoing_;
+  size_t current_ = 0;
+  std::array<Chunk, 2> incoming_;
+};
+
+}  // namespace encore::jit::cuda

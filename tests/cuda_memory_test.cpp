@@ -1,0 +1,237 @@
+// Does device memory come back without waiting, join, stay within the device, and report what it
+// holds? And do copies leave their source free and wait for no more than they must?
+#include <encore/core/error.h>
+#include <encore/jit/cuda/memory.h>
+#include <encore/jit/cuda/staging.h>
+#include <gmock/gmock.h>
+
+#include <cstring>
+#include <numeric>
+#include <random>
+
+#include "fake_cuda_driver.h"
+
+namespace encore::jit::cuda {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr size_t mebibyte = 1 << 20;
+
+class CudaMemoryTest : public ::testing::Test {
+ protected:
+  CudaMemoryTest() : fake_(fake_cuda::driver()), gpu_(0), memory_(gpu_) { fake_.calls.clear(); }
+  ~CudaMemoryTest() override {
+    fail_call(0, 0);
+    fake_.memory = size_t(1) << 30;
+  }
+
+  fake_cuda::Driver& fake_;
+  Gpu gpu_;
+  DeviceMemory memory_;
+};
+
+TEST_F(CudaMemoryTest, AFreedBlockIsReusedWithoutTheDriver) {
+  for (size_t bytes : {size_t(0), size_t(1), size_t(4096), 3 * mebibyte, 100 * mebibyte}) {
+    void* first = memory_.allocate(bytes);
+    memory_.free(first);
+    fake_.calls.clear();
+    EXPECT_EQ(memory_.allocate(bytes), first) << bytes;
+    EXPECT_TRUE(fake_.calls.empty());
+    memory_.free(first);
+  }
+}
+
+TEST_F(CudaMemoryTest, ARepeatedSequenceOfRequestsRepeatsItsAddresses) {
+  auto run = [&] {
+    std::vector<void*> blocks;
+    for (int i = 1; i <= 40; ++i) blocks.push_back(memory_.allocate(size_t(i) * 70'000));
+    for (int i = 0; i < 40; i += 2) memory_.free(blocks[size_t(i)]);
+    for (int i = 1; i <= 10; ++i) blocks.push_back(memory_.allocate(size_t(i) * 50'000));
+    for (size_t i = 0; i < blocks.size(); ++i)
+      if (i >= 40 || i % 2) memory_.free(blocks[i]);
+    return blocks;
+  };
+  run();  // takes what it needs from the driver
+  std::vector<void*> second = run();
+  EXPECT_EQ(run(), second);
+}
+
+TEST_F(CudaMemoryTest, BlocksAreAlignedAndNeverMeet) {
+  std::mt19937 random(7);
+  struct Held {
+    std::byte* data;
+    size_t bytes;
+  };
+  std::vector<Held> held;
+  int64_t live = 0;
+  for (int step = 0; step < 20'000; ++step) {
+    if (held.size() < 60 && random() % 2) {
+      size_t bytes = random() % 3 ? random() % 5000 : random() % (6 * mebibyte);
+      auto* data = static_cast<std::byte*>(memory_.allocate(bytes));
+      ASSERT_EQ(uintptr_t(data) % 512, 0u);
+      for (const Held& other : held)
+        ASSERT_TRUE(data + bytes <= other.data || other.data + other.bytes <= data);
+      held.push_back({data, std::max<size_t>(bytes, 1)});
+      live += int64_t(bytes);
+    } else if (!held.empty()) {
+      size_t which = random() % held.size();
+      memory_.free(held[which].data);
+      live -= int64_t(held[which].bytes == 1 ? 0 : held[which].bytes);
+      held.erase(held.begin() + long(which));
+    }
+    ASSERT_LE(std::abs(memory_.live_bytes() - live), 60);  // those of no bytes count as one here
+  }
+  for (const Held& one : held) memory_.free(one.data);
+  EXPECT_EQ(memory_.live_bytes(), 0);
+  memory_.trim();
+  EXPECT_EQ(memory_.reserved_bytes(), 0);  // all pieces have joined again
+  EXPECT_EQ(fake_.used, 0u);
+}
+
+TEST_F(CudaMemoryTest, CountsWhatIsHeldAtMostAndReserved) {
+  void* a = memory_.allocate(1000);
+  void* b = memory_.allocate(50 * mebibyte);
+  EXPECT_EQ(memory_.live_bytes(), int64_t(1000 + 50 * mebibyte));
+  memory_.free(b);
+  EXPECT_EQ(memory_.live_bytes(), 1000);
+  EXPECT_EQ(memory_.peak_bytes(), int64_t(1000 + 50 * mebibyte));
+  EXPECT_GE(memory_.reserved_bytes(), int64_t(50 * mebibyte));
+  EXPECT_EQ(size_t(memory_.reserved_bytes()), fake_.used);
+  memory_.reset_peak_bytes();
+  EXPECT_EQ(memory_.peak_bytes(), 1000);
+  memory_.free(a);
+}
+
+TEST_F(CudaMemoryTest, WhatIsKeptGoesBackBeforeARequestIsRefused) {
+  fake_.memory = 256 * mebibyte;
+  void* kept = memory_.allocate(200 * mebibyte);
+  memory_.free(kept);
+  void* other = memory_.allocate(230 * mebibyte);  // fits only where the first was
+  EXPECT_EQ(fake_.used, 230 * mebibyte);
+  memory_.free(other);
+}
+
+TEST_F(CudaMemoryTest, OutOfMemorySaysWhatWasAskedAndHeld) {
+  fake_.memory = 256 * mebibyte;
+  Ref<Buffer> held = memory_.allocate_buffer(200 * mebibyte);
+  try {
+    memory_.allocate_buffer(100 * mebibyte);
+    FAIL() << "there was memory";
+  } catch (const OutOfMemory& error) {
+    EXPECT_EQ(error.requested(), 100 * mebibyte);
+    EXPECT_THAT(error.message(), HasSubstr(std::to_string(100 * mebibyte)));
+    EXPECT_THAT(error.message(), HasSubstr(std::to_string(200 * mebibyte)));
+    EXPECT_THAT(error.message(), HasSubstr(std::to_string(256 * mebibyte)));
+    EXPECT_THAT(error.message(), HasSubstr("CUDA device 0"));
+  }
+  EXPECT_THROW(memory_.allocate(~size_t(0)), OutOfMemory);
+  EXPECT_EQ(memory_.live_bytes(), int64_t(200 * mebibyte));
+  Ref<Buffer> small = memory_.allocate_buffer(40 * mebibyte);  // still works
+  held = small = nullptr;
+  EXPECT_EQ(memory_.live_bytes(), 0);
+}
+
+TEST_F(CudaMemoryTest, AFailureAtEveryCallIsSurvived) {
+  for (int n = 1;; ++n) {
+    memory_.trim();
+    fail_call(n, 1);
+    bool failed = false;
+    try {
+      Ref<Buffer> a = memory_.allocate_buffer(5 * mebibyte), b = memory_.allocate_buffer(100);
+    } catch (const DeviceError& error) {
+      failed = true;
+    }
+    fail_call(0, 0);
+    EXPECT_EQ(memory_.live_bytes(), 0) << n;
+    if (failed) continue;
+    EXPECT_GE(n, 4);
+    break;
+  }
+  Ref<Buffer> again = memory_.allocate_buffer(5 * mebibyte);
+}
+
+class CudaStagingTest : public CudaMemoryTest {
+ protected:
+  Staging staging_{gpu_};
+};
+
+std::vector<std::byte> random_bytes(size_t size, unsigned seed) {
+  std::mt19937 random(seed);
+  std::vector<std::byte> bytes(size);
+  for (std::byte& one : bytes) one = std::byte(random());
+  return bytes;
+}
+
+TEST_F(CudaStagingTest, CopiesOfAllSizesComeBackAsTheyWere) {
+  for (size_t bytes :
+       {size_t(1), size_t(63), size_t(64), Staging::chunk_bytes - 1, Staging::chunk_bytes,
+        Staging::chunk_bytes + 1, 9 * Staging::chunk_bytes + 5}) {
+    std::vector<std::byte> values = random_bytes(bytes, unsigned(bytes)), back(bytes);
+    Ref<Buffer> buffer = memory_.allocate_buffer(bytes);
+    staging_.to_device(buffer->data(), values.data(), bytes);
+    staging_.to_host(back.data(), buffer->data(), bytes);
+    EXPECT_EQ(back, values) << bytes;
+  }
+}
+
+TEST_F(CudaStagingTest, TheSourceIsFreeOnReturnAndNobodyWaits) {
+  std::vector<std::byte> values = random_bytes(10'000, 1), source = values, back(values.size());
+  Ref<Buffer> buffer = memory_.allocate_buffer(values.size());
+  fake_.calls.clear();
+  staging_.to_device(buffer->data(), source.data(), source.size());
+  EXPECT_EQ(fake_.calls.count("cuStreamSynchronize"), 0u);
+  EXPECT_EQ(fake_.calls.count("cuEventSynchronize"), 0u);
+  EXPECT_GT(fake_.enqueued, 0u);  // the copy itself has not happened yet
+  std::fill(source.begin(), source.end(), std::byte{0xee});
+  staging_.to_host(back.data(), buffer->data(), back.size());
+  EXPECT_EQ(back, values);
+  EXPECT_EQ(fake_.calls.count("cuStreamSynchronize"), 0u);  // its own event is enough
+}
+
+TEST_F(CudaStagingTest, ManyCopiesAtOnceDoNotOverwriteEachOther) {
+  constexpr size_t bytes = 300'000, count = 200;  // several times what is pinned
+  size_t pinned = fake_.pinned;
+  std::vector<Ref<Buffer>> buffers;
+  for (size_t i = 0; i < count; ++i) {
+    buffers.push_back(memory_.allocate_buffer(bytes));
+    std::vector<std::byte> values = random_bytes(bytes, unsigned(i));
+    staging_.to_device(buffers.back()->data(), values.data(), bytes);
+  }
+  std::vector<std::byte> back(bytes);
+  for (size_t i = 0; i < count; ++i) {
+    staging_.to_host(back.data(), buffers[i]->data(), bytes);
+    ASSERT_EQ(back, random_bytes(bytes, unsigned(i))) << i;
+  }
+  EXPECT_LE(fake_.pinned - pinned, 6 * Staging::chunk_bytes);
+}
+
+TEST_F(CudaStagingTest, AFailureAtEveryCallIsSurvived) {
+  size_t bytes = 3 * Staging::chunk_bytes;
+  std::vector<std::byte> values = random_bytes(bytes, 5), back(bytes);
+  Ref<Buffer> buffer = memory_.allocate_buffer(bytes);
+  int n = 1;
+  for (bool failed = true; failed; ++n) {
+    Staging fresh(gpu_);
+    auto copy_both_ways = [&] {
+      fresh.to_device(buffer->data(), values.data(), bytes);
+      fresh.to_host(back.data(), buffer->data(), bytes);
+    };
+    fail_call(n, 1);
+    failed = false;
+    try {
+      copy_both_ways();
+    } catch (const DeviceError&) {
+      failed = true;
+    }
+    fail_call(0, 0);
+    std::fill(back.begin(), back.end(), std::byte{0});
+    copy_both_ways();
+    ASSERT_EQ(back, values) << n;
+  }
+  EXPECT_GT(n, 15);
+  EXPECT_EQ(fake_.events, 0);
+}
+
+}  // namespace
+}  // namespace encore::jit::cuda

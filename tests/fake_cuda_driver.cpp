@@ -1,0 +1,193 @@
+// The driver API on host memory; see the header.
+#include "fake_cuda_driver.h"
+
+#include <encore/jit/cuda/driver_types.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <mutex>
+
+using namespace encore::jit::cuda;
+using encore::fake_cuda::Launch;
+using encore::fake_cuda::Stand;
+
+namespace {
+
+struct State {
+  encore::fake_cuda::Driver seen;
+  std::recursive_mutex mutex;
+  std::deque<std::function<void()>> queue;
+  size_t ran = 0;  // operations that have left the queue
+  std::map<CUdeviceptr, size_t> allocations;
+};
+
+State& state() {
+  static State& instance = *new State;
+  return instance;
+}
+
+struct Function {
+  std::string symbol;
+};
+struct Event {
+  size_t after = 0;  // done once so many operations ran
+};
+struct Node {
+  Launch launch;
+};
+struct Graph {
+  std::vector<std::unique_ptr<Node>> nodes;
+};
+struct ExecutableGraph {
+  std::map<Node*, Launch> launches;
+  std::vector<Node*> order;
+};
+
+int environment(const char* name, int fallback) {
+  const char* text = std::getenv(name);
+  return text ? std::atoi(text) : fallback;
+}
+
+void enqueue(std::function<void()> work) {
+  state().queue.push_back(std::move(work));
+  ++state().seen.enqueued;
+}
+
+void run_until(size_t count) {
+  State& all = state();
+  while (all.ran < count && !all.queue.empty()) {
+    std::function<void()> work = std::move(all.queue.front());
+    all.queue.pop_front();
+    work();
+    ++all.ran;
+    --all.seen.enqueued;
+  }
+}
+
+void run_all() { run_until(state().ran + state().queue.size()); }
+
+Launch make_launch(CUfunction function, unsigned grid, unsigned threads, unsigned shared_bytes,
+                   void** parameters) {
+  Launch launch{reinterpret_cast<Function*>(function)->symbol, grid, threads, shared_bytes, {}};
+  auto stand = state().seen.kernels.find(launch.symbol);
+  if (stand == state().seen.kernels.end()) return launch;
+  auto* first = static_cast<const std::byte*>(parameters[0]);
+  launch.parameters.assign(first, first + stand->second.parameter_bytes);
+  return launch;
+}
+
+void enqueue(Launch launch) {
+  enqueue([launch = std::move(launch)] {
+    auto stand = state().seen.kernels.find(launch.symbol);
+    if (stand != state().seen.kernels.end() && stand->second.run)
+      stand->second.run(launch.parameters.data());
+    state().seen.launches.push_back(launch);
+  });
+}
+
+Launch launch_of(const CUDA_KERNEL_NODE_PARAMS& node) {
+  Launch launch =
+      make_launch(node.func, node.gridDimX, node.blockDimX, node.sharedMemBytes, node.kernelParams);
+  launch.in_graph = true;
+  return launch;
+}
+
+}  // namespace
+
+extern "C" encore::fake_cuda::Driver* fake_cuda_driver() { return &state().seen; }
+
+// One line a function: its name, its parameters, and what it does besides being counted.
+#define FAKE(symbol, parameters, ...)     \
+  extern "C" CUresult symbol parameters { \
+    std::lock_guard lock(state().mutex);  \
+    ++state().seen.calls[#symbol];        \
+    __VA_ARGS__                           \
+    return CUDA_SUCCESS;                  \
+  }
+
+FAKE(cuInit, (unsigned))
+FAKE(cuDriverGetVersion, (int* version), *version = environment("FAKE_CUDA_VERSION", 13000);)
+FAKE(cuGetErrorName, (CUresult, const char** name), *name = "CUDA_ERROR_FAKE";)
+FAKE(cuGetErrorString, (CUresult, const char** text), *text = "the fake driver was told to fail";)
+FAKE(cuDeviceGetCount, (int* count), *count = environment("FAKE_CUDA_DEVICES", 2);
+     if (*count == 0) return CUDA_ERROR_NO_DEVICE;)
+FAKE(cuDeviceGet, (CUdevice * device, int index), *device = index;)
+FAKE(cuDeviceGetName, (char* name, int length, CUdevice),
+     std::strncpy(name, "fake", size_t(length));)
+FAKE(cuDeviceGetAttribute, (int* value, int attribute, CUdevice),
+     *value = attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR ? 9 : 0;)
+FAKE(cuDevicePrimaryCtxRetain, (CUcontext * context, CUdevice device),
+     *context = reinterpret_cast<CUcontext>(uintptr_t(device) + 1);)
+FAKE(cuDevicePrimaryCtxRelease_v2, (CUdevice))
+FAKE(cuCtxSetCurrent, (CUcontext))
+FAKE(cuStreamCreate, (CUstream * stream, unsigned),
+     *stream = reinterpret_cast<CUstream>(uintptr_t(1));)
+FAKE(cuStreamDestroy_v2, (CUstream))
+FAKE(cuStreamSynchronize, (CUstream), run_all();)
+FAKE(cuEventCreate, (CUevent * event, unsigned), *event = reinterpret_cast<CUevent>(new Event);
+     ++state().seen.events;)
+FAKE(cuEventRecord, (CUevent event, CUstream),
+     reinterpret_cast<Event*>(event)->after = state().ran + state().queue.size();)
+FAKE(cuEventSynchronize, (CUevent event), run_until(reinterpret_cast<Event*>(event)->after);)
+FAKE(cuEventDestroy_v2, (CUevent event), delete reinterpret_cast<Event*>(event);
+     --state().seen.events;)
+FAKE(cuMemGetInfo_v2, (size_t* free, size_t* total), *total = state().seen.memory;
+     *free = *total - state().seen.used;)
+FAKE(cuMemAlloc_v2, (CUdeviceptr * pointer, size_t bytes),
+     if (state().seen.used + bytes > state().seen.memory) return CUDA_ERROR_OUT_OF_MEMORY;
+     *pointer = CUdeviceptr(uintptr_t(std::aligned_alloc(512, bytes)));
+     state().allocations[*pointer] = bytes; state().seen.used += bytes;)
+FAKE(cuMemFree_v2, (CUdeviceptr pointer), run_all(); auto found = state().allocations.find(pointer);
+     if (found == state().allocations.end()) return 1; state().seen.used -= found->second;
+     state().allocations.erase(found); std::free(reinterpret_cast<void*>(uintptr_t(pointer)));)
+FAKE(cuMemHostAlloc, (void** pointer, size_t bytes, unsigned), *pointer = std::malloc(bytes);
+     state().seen.pinned += bytes;)
+FAKE(cuMemFreeHost, (void* pointer), std::free(pointer);)
+FAKE(cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void* from, size_t bytes, CUstream),
+     enqueue([=] { std::memcpy(reinterpret_cast<void*>(uintptr_t(to)), from, bytes); });)
+FAKE(cuMemcpyDtoHAsync_v2, (void* to, CUdeviceptr from, size_t bytes, CUstream),
+     enqueue([=] { std::memcpy(to, reinterpret_cast<void*>(uintptr_t(from)), bytes); });)
+FAKE(cuModuleLoadData, (CUmodule * module, const void*),
+     *module = reinterpret_cast<CUmodule>(new int);
+     ++state().seen.modules;)
+FAKE(cuModuleUnload, (CUmodule module), delete reinterpret_cast<int*>(module);
+     --state().seen.modules;)
+FAKE(cuModuleGetFunction, (CUfunction * function, CUmodule, const char* symbol),
+     static auto& known = *new std::map<std::string, Function>;
+     *function =
+         reinterpret_cast<CUfunction>(&known.try_emplace(symbol, Function{symbol}).first->second);)
+FAKE(cuFuncSetAttribute, (CUfunction, int, int))
+FAKE(cuLaunchKernel,
+     (CUfunction function, unsigned grid, unsigned, unsigned, unsigned threads, unsigned, unsigned,
+      unsigned shared_bytes, CUstream, void** parameters, void**),
+     enqueue(make_launch(function, grid, threads, shared_bytes, parameters));)
+FAKE(cuGraphCreate, (CUgraph * graph, unsigned), *graph = reinterpret_cast<CUgraph>(new Graph);
+     ++state().seen.graphs;)
+FAKE(cuGraphAddKernelNode_v2,
+     (CUgraphNode * node, CUgraph graph, const CUgraphNode*, size_t,
+      const CUDA_KERNEL_NODE_PARAMS* parameters),
+     auto& nodes = reinterpret_cast<Graph*>(graph)->nodes;
+     nodes.push_back(std::make_unique<Node>(Node{launch_of(*parameters)}));
+     *node = reinterpret_cast<CUgraphNode>(nodes.back().get());)
+FAKE(
+    cuGraphInstantiateWithFlags, (CUgraphExec * executable, CUgraph graph, unsigned long long),
+    auto* made = new ExecutableGraph;
+    for (auto& node : reinterpret_cast<Graph*>(graph)->nodes) {
+      made->launches[node.get()] = node->launch;
+      made->order.push_back(node.get());
+    }* executable = reinterpret_cast<CUgraphExec>(made);
+    ++state().seen.executable_graphs;)
+FAKE(cuGraphExecKernelNodeSetParams_v2,
+     (CUgraphExec executable, CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS* parameters),
+     auto& launches = reinterpret_cast<ExecutableGraph*>(executable)->launches;
+     launches.at(reinterpret_cast<Node*>(node)) = launch_of(*parameters);)
+FAKE(cuGraphLaunch, (CUgraphExec executable, CUstream),
+     auto* graph = reinterpret_cast<ExecutableGraph*>(executable);
+     for (Node * node : graph->order) enqueue(graph->launches.at(node));)
+FAKE(cuGraphExecDestroy, (CUgraphExec executable),
+     delete reinterpret_cast<ExecutableGraph*>(executable);
+     --state().seen.executable_graphs;)
+FAKE(cuGraphDestroy, (CUgraph graph), delete reinterpret_cast<Graph*>(graph);
+     --state().seen.graphs;)
