@@ -2,6 +2,7 @@
 #include <encore/core/settings.h>
 #include <encore/jit/backend.h>
 #include <encore/jit/cpu/cpu_backend.h>
+#include <encore/jit/cuda/cuda_backend.h>
 #include <encore/jit/reference/interpreter.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -36,8 +37,7 @@ DeviceBytes Backend::device_bytes() const {
 }
 
 Backend& backend(Device device) {
-  if (device.kind == DeviceKind::cuda)
-    throw DeviceUnavailable("this build has no CUDA backend", {}, "use the device encore::cpu");
+  if (device.kind == DeviceKind::cuda) return cuda::cuda_backend(device.index);
   const std::string& wanted = settings().backend;
   if (wanted == "reference") return interpreter();
   if (wanted.empty()) return cpu_backend();
@@ -45,8 +45,12 @@ Backend& backend(Device device) {
               "use 'reference', or leave it empty");
 }
 
-std::vector<Backend*> backends_in_use() { return {&backend(cpu)}; }
+std::vector<Backend*> backends_in_use() {
+  std::vector<Backend*> all = cuda::made_backends();
+  all.insert(all.begin(), &backend(cpu));
+  return all;
+}
 
-int cuda_device_count() { return 0; }
+int cuda_device_count() { return cuda::device_count(); }
 
 }  // namespace encore::jit

@@ -46,7 +46,7 @@ inline std::vector<jit::Kernel> kernels_of(std::span<const Tensor> results) {
   std::vector<Node*> roots;
   for (const Tensor& result : results) roots.push_back(result.node());
   trace::Capture captured;
-  trace::capture(roots, SyncKind::step, captured);
+  trace::capture(roots, SyncKind::step, roots[0]->device, captured);
   RecordingBackend backend;
   trace::KernelStore store;
   trace::compile(captured, backend, store, {});

@@ -1,0 +1,163 @@
+#include <encore/core/error.h>
+#include <encore/core/hash.h>
+#include <encore/core/settings.h>
+#include <encore/jit/cuda/cuda_backend.h>
+#include <encore/jit/cuda/executable.h>
+#include <encore/jit/cuda/generate.h>
+#include <encore/jit/cuda/nvrtc.h>
+#include <encore/jit/cuda/sequence.h>
+#include <encore/jit/cuda/staging.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <unordered_map>
+
+namespace encore::jit::cuda {
+namespace {
+
+/// Part of the fingerprint: counts up when generated code or the layout of binaries changes
+/// meaning.
+constexpr int format_version = 1;
+
+/// Kernels that share an NVRTC program. Starting one costs as much as several kernels, but each
+/// binary of a program holds the whole cubin.
+constexpr size_t kernels_per_program = 16;
+
+std::string symbol_of(const Kernel& kernel) { return "k" + key_of(kernel).hex(); }
+
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(int index)
+      : gpu_(index), memory_(gpu_), staging_(gpu_), compiler_(nvrtc_version()) {}
+
+  std::string name() const override { return fmt::format("cuda:{}", gpu_.index()); }
+  std::string fingerprint() const override {
+    return fmt::format("nvrtc {} sm_{}{} format {}", compiler_, gpu_.compute_capability(),
+                       target().strict ? " strict" : "", format_version);
+  }
+  Limits limits() const override { return {}; }
+
+  std::vector<Binary> compile(std::span<const Kernel* const> kernels) override {
+    std::vector<Binary> binaries;
+    while (!kernels.empty()) {
+      size_t count = std::min(kernels.size(), kernels_per_program);
+      std::vector<std::byte> cubin =
+          compile_to_cubin(source(kernels.first(count)), gpu_.compute_capability());
+      for (const Kernel* kernel : kernels.first(count))
+        binaries.push_back(make_binary(symbol_of(*kernel), cubin));
+      kernels = kernels.subspan(count);
+    }
+    return binaries;
+  }
+
+  std::shared_ptr<const Executable> load(const Kernel& kernel, const Binary& binary) override {
+    BinaryParts parts = read_binary(binary);
+    return std::make_shared<KernelExecutable>(gpu_, memory_, LaunchLayout(kernel, target()),
+                                              module(parts.cubin), parts.symbol,
+                                              parts.cubin.size());
+  }
+
+  std::vector<Listing> listings(const Kernel& kernel) override {
+    const Kernel* one[] = {&kernel};
+    std::string text = source(one);
+    return {{"cuda", text}, {"ptx", compile_to_ptx(text, gpu_.compute_capability())}};
+  }
+
+  std::unique_ptr<Sequence> sequence(std::vector<std::shared_ptr<const Executable>> code) override {
+    return std::make_unique<GraphSequence>(gpu_, memory_, std::move(code));
+  }
+
+  Ref<Buffer> allocate(size_t bytes) override { return memory_.allocate_buffer(bytes); }
+  void copy_to_device(void* to, const void* from, size_t bytes) override {
+    staging_.to_device(to, from, bytes);
+  }
+  void copy_to_host(void* to, const void* from, size_t bytes) override {
+    staging_.to_host(to, from, bytes);
+  }
+  void synchronize() override { gpu_.synchronize(); }
+  int64_t live_bytes() const override { return memory_.live_bytes(); }
+  int64_t peak_bytes() const override { return memory_.peak_bytes(); }
+  void reset_peak_bytes() override { memory_.reset_peak_bytes(); }
+  DeviceBytes device_bytes() const override {
+    Gpu::Bytes bytes = gpu_.bytes();
+    return {int64_t(bytes.free), int64_t(bytes.total), memory_.live_bytes(),
+            memory_.reserved_bytes()};
+  }
+
+ private:
+  Target target() const { return {gpu_.compute_capability(), settings().strict}; }
+
+  /// Each kernel once, behind what they share.
+  std::string source(std::span<const Kernel* const> kernels) const {
+    std::string text = prelude(target());
+    std::vector<std::string> written;
+    for (const Kernel* kernel : kernels) {
+      std::string symbol = symbol_of(*kernel);
+      if (std::find(written.begin(), written.end(), symbol) != written.end()) continue;
+      text += generate(*kernel, symbol, target());
+      written.push_back(std::move(symbol));
+    }
+    return text;
+  }
+
+  /// A cubin that several kernels came from is loaded once.
+  std::shared_ptr<const Module> module(std::span<const std::byte> cubin) {
+    Hash128 key = hash_bytes(cubin.data(), cubin.size());
+    std::lock_guard lock(modules_mutex_);
+    std::weak_ptr<const Module>& known = modules_[key];
+    std::shared_ptr<const Module> loaded = known.lock();
+    if (loaded) return loaded;
+    std::erase_if(modules_,
+                  [&](const auto& entry) { return entry.first != key && entry.second.expired(); });
+    loaded = std::make_shared<Module>(gpu_, cubin);
+    modules_[key] = loaded;
+    return loaded;
+  }
+
+  Gpu gpu_;
+  DeviceMemory memory_;
+  Staging staging_;
+  std::string compiler_;
+  std::mutex modules_mutex_;
+  std::unordered_map<Hash128, std::weak_ptr<const Module>, HashOfHash128> modules_;
+};
+
+/// By device number.
+struct Made {
+  std::mutex mutex;
+  std::array<std::atomic<Backend*>, 256> backends{};
+};
+
+Made& made() {
+  static auto& instance = *new Made;
+  return instance;
+}
+
+}  // namespace
+
+Backend& cuda_backend(int index) {
+  std::atomic<Backend*>& place = made().backends.at(size_t(index));
+  if (Backend* known = place.load(std::memory_order_acquire)) return *known;
+  std::lock_guard lock(made().mutex);
+  if (!place) place = new CudaBackend(index);
+  return *place;
+}
+
+int device_count() {
+  try {
+    int count = driver().device_count();
+    return count > 0 && nvrtc_is_available() ? count : 0;
+  } catch (const DeviceUnavailable&) {
+    return 0;
+  }
+}
+
+std::vector<Backend*> made_backends() {
+  std::vector<Backend*> backends;
+  for (const std::atomic<Backend*>& place : made().backends)
+    if (Backend* backend = place.load(std::memory_order_acquire)) backends.push_back(backend);
+  return backends;
+}
+
+}  // namespace encore::jit::cuda

@@ -1,0 +1,105 @@
+#include <encore/core/error.h>
+#include <encore/jit/cuda/enqueue.h>
+#include <encore/jit/cuda/executable.h>
+#include <encore/jit/cuda/generate.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace encore::jit::cuda {
+namespace {
+
+/// What every function may use without asking.
+constexpr uint32_t always_permitted = 48 << 10;
+
+}  // namespace
+
+Module::Module(const Gpu& gpu, std::span<const std::byte> cubin) : gpu_(gpu) {
+  gpu_.enter();
+  driver().cuModuleLoadData(&module_, cubin.data());
+}
+
+Module::~Module() {
+  try {
+    gpu_.synchronize();
+  } catch (const Error&) {
+    return;  // a lost device has nothing loaded any more
+  }
+  driver().cuModuleUnload.status(module_);
+}
+
+CUfunction Module::function(const std::string& symbol) const {
+  gpu_.enter();
+  CUfunction function = nullptr;
+  driver().cuModuleGetFunction(&function, module_, symbol.c_str());
+  return function;
+}
+
+Binary make_binary(const std::string& symbol, std::span<const std::byte> cubin) {
+  Binary binary;
+  binary.bytes.resize(symbol.size() + 1 + cubin.size());
+  std::memcpy(binary.bytes.data(), symbol.c_str(), symbol.size() + 1);
+  std::copy(cubin.begin(), cubin.end(), binary.bytes.begin() + symbol.size() + 1);
+  return binary;
+}
+
+BinaryParts read_binary(const Binary& binary) {
+  auto end = std::find(binary.bytes.begin(), binary.bytes.end(), std::byte{0});
+  if (end == binary.bytes.begin() || binary.bytes.end() - end < 2)
+    throw Error("a stored binary of a CUDA kernel is damaged", {});
+  size_t length = size_t(end - binary.bytes.begin());
+  return {std::string(reinterpret_cast<const char*>(binary.bytes.data()), length),
+          std::span(binary.bytes).subspan(length + 1)};
+}
+
+KernelExecutable::KernelExecutable(const Gpu& gpu, DeviceMemory& memory, LaunchLayout layout,
+                                   std::shared_ptr<const Module> module, const std::string& symbol,
+                                   size_t bytes)
+    : gpu_(gpu),
+      memory_(memory),
+      layout_(std::move(layout)),
+      module_(std::move(module)),
+      functions_(new Function[layout_.functions()]),
+      bytes_(bytes) {
+  for (uint32_t i = 0; i < layout_.functions(); ++i) {
+    functions_[i].handle = module_->function(function_symbol(symbol, i));
+    functions_[i].permitted = always_permitted;
+  }
+}
+
+void KernelExecutable::permit(Function& function, uint32_t shared_bytes) const {
+  if (shared_bytes <= function.permitted.load(std::memory_order_relaxed)) return;
+  gpu_.enter();
+  driver().cuFuncSetAttribute(function.handle, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                              int(shared_bytes));
+  function.permitted = shared_bytes;
+}
+
+void KernelExecutable::pack(std::span<const Segment> segments, LaunchList& to) const {
+  while (!segments.empty()) {
+    size_t count = std::min<size_t>(segments.size(), layout_.capacity());
+    size_t block = to.add_block(layout_.parameter_bytes());
+    Steps steps = layout_.pack(segments.first(count), to.block(block));
+    if (steps.scratch_bytes) {
+      to.needs_scratch.push_back({this, block});
+      to.scratch_bytes = std::max(to.scratch_bytes, steps.scratch_bytes);
+    }
+    for (const Geometry& step : steps) {
+      Function& function = functions_[step.function];
+      permit(function, step.shared_bytes);
+      to.launches.push_back({function.handle, step, block, layout_.parameter_bytes()});
+    }
+    segments = segments.subspan(count);
+  }
+}
+
+void KernelExecutable::launch(std::span<const Segment> segments) const {
+  thread_local LaunchList& launches = *new LaunchList;
+  launches.clear();
+  pack(segments, launches);
+  Scratch scratch(memory_, launches);
+  gpu_.enter();
+  for (const LaunchList::Launch& one : launches.launches) enqueue(gpu_, launches, one);
+}
+
+}  // namespace encore::jit::cuda
