@@ -1,54 +1,92 @@
+#include <encore/core/error.h>
 #include <encore/trace/cluster_order.h>
 
 #include <algorithm>
 #include <queue>
+#include <utility>
 
 namespace encore::trace {
 
 uint32_t ClusterOrder::add() {
   uint32_t number = uint32_t(entries_.size());
-  entries_.push_back({number, {}, {}});
+  entries_.push_back({.forward = number, .place = number});
   return number;
 }
 
 uint32_t ClusterOrder::find(uint32_t cluster) const {
-  while (entries_[cluster].forward != cluster) cluster = entries_[cluster].forward;
-  return cluster;
-}
-
-bool ClusterOrder::test(uint32_t cluster, uint32_t earlier) const {
-  const auto& before = entries_[cluster].before;
-  return earlier / 64 < before.size() && (before[earlier / 64] >> earlier % 64 & 1);
+  uint32_t last = cluster;
+  while (entries_[last].forward != last) last = entries_[last].forward;
+  while (entries_[cluster].forward != last)
+    cluster = std::exchange(entries_[cluster].forward, last);
+  return last;
 }
 
 bool ClusterOrder::reaches(uint32_t earlier, uint32_t later) const {
-  return test(find(later), find(earlier));
+  earlier = find(earlier), later = find(later);
+  if (entries_[earlier].place >= entries_[later].place) return false;
+  ++search_;
+  uint32_t visits = 0;
+  std::vector<uint32_t> stack{later};
+  while (!stack.empty()) {
+    uint32_t next = stack.back();
+    stack.pop_back();
+    for (uint32_t need : entries_[next].needs) {
+      uint32_t other = find(need);
+      if (other == earlier) return true;
+      if (entries_[other].mark == search_ || entries_[other].place < entries_[earlier].place)
+        continue;
+      if (++visits == most_visits) return true;
+      entries_[other].mark = search_;
+      stack.push_back(other);
+    }
+  }
+  return false;
 }
 
-void ClusterOrder::close(uint32_t cluster, uint32_t earlier) {
-  auto& mine = entries_[cluster].before;
-  const auto& theirs = entries_[earlier].before;
-  if (mine.size() < std::max<size_t>(theirs.size(), earlier / 64 + 1))
-    mine.resize(std::max<size_t>(theirs.size(), earlier / 64 + 1));
-  for (size_t word = 0; word < theirs.size(); ++word) mine[word] |= theirs[word];
-  mine[earlier / 64] |= uint64_t(1) << earlier % 64;
+/// `from` and what it leads to over places in [low, high], by place.
+std::vector<uint32_t> ClusterOrder::closure(uint32_t from, Edges edges, uint32_t low,
+                                            uint32_t high) const {
+  ++search_;
+  std::vector<uint32_t> all{from};
+  entries_[from].mark = search_;
+  for (size_t i = 0; i < all.size(); ++i)
+    for (uint32_t edge : entries_[all[i]].*edges) {
+      uint32_t other = find(edge);
+      const Entry& entry = entries_[other];
+      if (entry.mark == search_ || entry.place < low || entry.place > high) continue;
+      entry.mark = search_;
+      all.push_back(other);
+    }
+  std::sort(all.begin(), all.end(),
+            [&](uint32_t a, uint32_t b) { return entries_[a].place < entries_[b].place; });
+  return all;
+}
+
+/// `later` does not lead to `earlier`.
+void ClusterOrder::put_before(uint32_t earlier, uint32_t later) {
+  uint32_t low = entries_[later].place, high = entries_[earlier].place;
+  if (high < low) return;
+  std::vector<uint32_t> moved = closure(earlier, &Entry::needs, low, high);
+  std::vector<uint32_t> behind = closure(later, &Entry::users, low, high);
+  moved.insert(moved.end(), behind.begin(), behind.end());
+  std::vector<uint32_t> places;
+  for (uint32_t cluster : moved) places.push_back(entries_[cluster].place);
+  std::sort(places.begin(), places.end());
+  ENCORE_ASSERT(std::adjacent_find(places.begin(), places.end()) == places.end());  // no cycle
+  for (size_t i = 0; i < moved.size(); ++i) entries_[moved[i]].place = places[i];
 }
 
 void ClusterOrder::add_dependencies(uint32_t cluster, const std::vector<uint32_t>& needs) {
   cluster = find(cluster);
-  std::vector<uint32_t>& direct = entries_[cluster].needs;
-  std::vector<uint32_t> gained;
   for (uint32_t need : needs) {
     uint32_t other = find(need);
-    if (other == cluster) continue;
-    if (std::find(direct.begin(), direct.end(), other) == direct.end()) direct.push_back(other);
-    if (!test(cluster, other)) gained.push_back(other);
+    std::vector<uint32_t>& direct = entries_[cluster].needs;
+    if (other == cluster || std::find(direct.begin(), direct.end(), other) != direct.end())
+      continue;
+    put_before(other, cluster);
+    direct.push_back(other);
+    entries_[other].users.push_back(cluster);
   }
-  if (gained.empty()) return;
-  for (uint32_t other : gained) close(cluster, other);
-  // Clusters that already wait for this one now also wait for what it gained.
-  for (uint32_t later = 0; later < entries_.size(); ++later)
-    if (entries_[later].forward == later && test(later, cluster)) close(later, cluster);
 }
 
 bool ClusterOrder::can_merge(uint32_t a, uint32_t b) const {
@@ -56,21 +94,19 @@ bool ClusterOrder::can_merge(uint32_t a, uint32_t b) const {
 }
 
 void ClusterOrder::merge(uint32_t a, uint32_t b) {
-  a = find(a);
-  b = find(b);
-  entries_[b].forward = a;
-  for (uint32_t need : entries_[b].needs) entries_[a].needs.push_back(need);
-  close(a, b);
-  auto clear = [&](uint32_t number) {
-    if (number / 64 < entries_[a].before.size())
-      entries_[a].before[number / 64] &= ~(uint64_t(1) << number % 64);
+  a = find(a), b = find(b);
+  // First b before a; then what uses b behind a: a stands where both could.
+  add_dependencies(a, {b});
+  for (uint32_t user : entries_[b].users)
+    if (find(user) != a) put_before(a, find(user));
+  auto take = [&](Edges edges) {
+    for (uint32_t edge : entries_[b].*edges)
+      if (find(edge) != a) (entries_[a].*edges).push_back(find(edge));
+    (entries_[b].*edges) = {};
   };
-  clear(a);
-  clear(b);
-  for (uint32_t later = 0; later < entries_.size(); ++later) {
-    if (entries_[later].forward != later || later == a) continue;
-    if (test(later, b) || test(later, a)) close(later, a);
-  }
+  take(&Entry::needs);
+  take(&Entry::users);
+  entries_[b].forward = a;
 }
 
 std::vector<uint32_t> ClusterOrder::sorted() const {

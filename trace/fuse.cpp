@@ -22,7 +22,8 @@ uint32_t bit(int axis) { return axis < 0 ? 0 : 1u << axis; }
 struct Draft {
   Cluster cluster;
   uint32_t instructions = 0;
-  std::vector<NodeId> loads;  // what it reads from outside
+  std::vector<NodeId> loads;   // what it reads from outside
+  std::vector<NodeId> leaves;  // of which it was a reader at its own points
 };
 
 /// Where a leaf was last read at its readers' own points.
@@ -97,7 +98,7 @@ class Fuser {
       if (!placed)
         placed = join(id, c, paths, needs, barred);
       else if (order_.find(cluster_of_[id]) != c)
-        merge(id, c, paths);
+        merge(id, c, paths, needs);
     }
     if (!placed) start(id);
     // Whatever it could not join now stays a kernel of its own for it: a later merge through
@@ -130,8 +131,10 @@ class Fuser {
           std::find(draft.loads.begin(), draft.loads.end(), path.source) == draft.loads.end())
         draft.loads.push_back(path.source);
       if (path.aligned && graph_.nodes[path.source].op == OpId::leaf && !draft.cluster.scatters &&
-          graph_.nodes[id].op != OpId::matmul)
+          graph_.nodes[id].op != OpId::matmul) {
         leaf_readers_[path.source] = {c, source_axes(path, axes_of_[id])};
+        draft.leaves.push_back(path.source);
+      }
     }
   }
 
@@ -315,8 +318,11 @@ class Fuser {
 
   /// Node `id`, a member already, also reads cluster `c`: make the two one kernel where that is
   /// legal.
-  void merge(NodeId id, uint32_t c, const std::vector<Path>& paths) {
+  void merge(NodeId id, uint32_t c, const std::vector<Path>& paths,
+             const std::vector<uint32_t>& needs) {
     uint32_t mine = cluster_of(id);
+    for (uint32_t other : needs)  // edges of `id`, which the order does not know yet
+      if (order_.find(other) != mine && order_.find(other) != c && order_.reaches(c, other)) return;
     Draft &into = drafts_[mine], &from = drafts_[c];
     if (from.cluster.scatters || into.cluster.scatters) return;
     if (from.cluster.contraction != ~0u && into.cluster.contraction != ~0u) return;
@@ -398,12 +404,14 @@ class Fuser {
         if (axis >= 0) axis = axis_of[axis];
       into.cluster.members.push_back(member);
     }
-    for (Reader& reader : leaf_readers_)
-      if (reader.cluster == c) {
-        reader.cluster = mine;
-        for (int8_t& axis : reader.axes)
-          if (axis >= 0) axis = axis_of[axis];
-      }
+    for (NodeId leaf : from.leaves) {
+      Reader& reader = leaf_readers_[leaf];
+      if (reader.cluster != c) continue;
+      reader.cluster = mine;
+      for (int8_t& axis : reader.axes)
+        if (axis >= 0) axis = axis_of[axis];
+    }
+    into.leaves.insert(into.leaves.end(), from.leaves.begin(), from.leaves.end());
     std::sort(into.cluster.members.begin(), into.cluster.members.end());
     into.instructions += from.instructions;
     for (NodeId load : from.loads)

@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 
 namespace encore::trace {
 namespace {
@@ -27,13 +28,16 @@ void report(std::string_view name, Text&& text, Location where = {}) {
 void report_kernels(const LoweredTrace& lowered, const std::vector<uint32_t>& launch_of,
                     jit::Backend& backend) {
   if (!events::wanted(EventKind::pass)) return;
+  std::map<Hash128, std::vector<jit::Listing>> listed;  // chunks of a long chain repeat
   for (size_t k = 0; k < lowered.kernels.size(); ++k) {
     bool repeats = k > 0 && launch_of[k] == launch_of[k - 1];  // a joined launch has one body
     if (repeats) continue;
     const jit::Kernel& kernel = lowered.kernels[k].kernel;
     std::string name = fmt::format("{}-{}", launch_of[k], kernel.name);
     report("kernel:" + name, [&] { return jit::to_text(kernel); });
-    for (const jit::Listing& listing : backend.listings(kernel))
+    auto [place, is_new] = listed.try_emplace(jit::key_of(kernel));
+    if (is_new) place->second = backend.listings(kernel);
+    for (const jit::Listing& listing : place->second)
       report(listing.kind + ":" + name, [&] { return listing.text; });
   }
 }
