@@ -52,7 +52,8 @@ class Launch {
   /// Runs on the blocked path and compares all arguments, those that are only read included.
   void expect_same(Isa isa, const ContractionCode& code = {}) {
     const auto before = actual_;
-    run_contraction(kernel_, code, isa, segment());
+    LatestPlan latest;
+    run_contraction(kernel_, code, isa, segment(), latest);
     expect_equal(fmt::format("isa {}", int(isa)));
     restore(before);
   }
@@ -251,7 +252,8 @@ TEST(Contraction, ErrorIsBounded) {
   const int64_t m = 65, n = 49, k = 700;
   const Kernel kernel = matmul_kernel(f32, 1, m, n, k);
   Launch launch(kernel, {m * k, k * n, m * n}, 6);
-  run_contraction(kernel, {}, host_isa(), launch.segment());
+  LatestPlan latest;
+  run_contraction(kernel, {}, host_isa(), launch.segment(), latest);
   auto* a = reinterpret_cast<const float*>(launch.actual(0).data());
   auto* b = reinterpret_cast<const float*>(launch.actual(1).data());
   auto* c = reinterpret_cast<const float*>(launch.actual(2).data());

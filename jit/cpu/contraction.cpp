@@ -7,8 +7,8 @@
 namespace encore::jit {
 namespace {
 
-// Cycles a nanosecond, roughly.
-constexpr double clock = 3;
+// Products of fewer cycles stay on one thread: handing over a part takes some two thousand.
+constexpr double least_cycles_to_split = 18000;
 
 const Instruction* find_instruction(const Kernel& kernel, ValueId id) {
   return id < kernel.instructions.size() ? &kernel.instructions[id] : nullptr;
@@ -133,7 +133,7 @@ ContractionNeeds contraction_needs(const Kernel& kernel) {
 }
 
 void run_contraction(const Kernel& kernel, const ContractionCode& code, Isa isa,
-                     const Segment& segment) {
+                     const Segment& segment, LatestPlan& latest) {
   Product product;
   product.isa = isa;
   product.dtype = kernel.contraction->dtype;
@@ -149,13 +149,15 @@ void run_contraction(const Kernel& kernel, const ContractionCode& code, Isa isa,
   if (product.rows == 0 || product.columns == 0) return finish_empty(product);
   if (product.columns == 1 && product.rows > 1 && product.sink.base) lay_column_flat(product);
 
-  const bool splits = estimated_cycles(product) >= 2 * splitting_threshold_ns * clock;
-  const Plan plan = plan_product(product, splits ? thread_count() : 1);
+  const Plan plan = latest.find(kernel, segment.sizes, [&] {
+    const bool splits = estimated_cycles(product) >= least_cycles_to_split;
+    return plan_product(product, splits ? thread_count() : 1);
+  });
   auto run = [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) run_unit(product, plan, unit);
   };
   const int64_t units = unit_count(product, plan);
-  splits ? parallel_for(units, run) : run(0, units);
+  plan.threads > 1 ? parallel_for(units, run) : run(0, units);
 }
 
 }  // namespace encore::jit

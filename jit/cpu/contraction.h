@@ -6,8 +6,13 @@
 //
 // Threads: all functions may be called from any thread.
 #pragma once
+#include <encore/jit/cpu/contraction_blocks.h>
 #include <encore/jit/cpu/contraction_seam.h>
 #include <encore/jit/cpu/target.h>
+
+#include <algorithm>
+#include <mutex>
+#include <vector>
 
 namespace encore::jit {
 
@@ -22,9 +27,32 @@ struct ContractionNeeds {
 };
 ContractionNeeds contraction_needs(const Kernel& kernel);
 
+/// The plan for the sizes that a kernel had last: making one takes as long as a tiny product.
+class LatestPlan {
+ public:
+  template <class Make>
+  Plan find(const Kernel& kernel, const int64_t* sizes, Make make) {
+    std::lock_guard lock(mutex_);
+    const size_t count = kernel.sizes.size();
+    if (!known_ || !std::equal(sizes, sizes + count, sizes_.begin())) {
+      known_ = false;
+      sizes_.assign(sizes, sizes + count);
+      plan_ = make();
+      known_ = true;
+    }
+    return plan_;
+  }
+
+ private:
+  std::mutex mutex_;
+  bool known_ = false;
+  std::vector<int64_t> sizes_;
+  Plan plan_;
+};
+
 /// Runs one segment, on several threads where that pays. `code` holds what
-/// `contraction_needs(kernel)` asked for.
+/// `contraction_needs(kernel)` asked for; `latest` belongs to the kernel.
 void run_contraction(const Kernel& kernel, const ContractionCode& code, Isa isa,
-                     const Segment& segment);
+                     const Segment& segment, LatestPlan& latest);
 
 }  // namespace encore::jit

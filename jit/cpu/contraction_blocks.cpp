@@ -238,6 +238,8 @@ class UnitRunner {
                 bool copies) {
     MicroTile tile{product_.isa, product_.dtype, uint8_t(height), uint8_t(panel.vectors)};
     tile.masked = panel.columns % lanes_ != 0;
+    tile.half_tail =
+        tile.masked && product_.isa == Isa::avx512 && panel.columns % lanes_ <= lanes_ / 2;
     tile.copies_b = copies;
     MicroCall call;
     call.a_row = plan_.packs_a ? a_stride_ : product_.a.line_stride();

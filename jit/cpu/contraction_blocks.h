@@ -50,6 +50,7 @@ struct Plan {
   bool packs_a = false;
   bool packs_b = false;
   int64_t row_units = 1, column_units = 1;  // per outer point
+  int64_t threads = 1;                      // that it was made for
 };
 
 /// Plans for `threads` threads. Deterministic; the sums do not depend on it.

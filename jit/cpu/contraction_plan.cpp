@@ -122,6 +122,7 @@ Plan plan_product(const Product& product, int64_t threads) {
   Plan plan;
   const Split split = choose_split(product, threads);
   const int64_t chunk = std::max<int64_t>(product.sink.rows_per_chunk, 1);
+  plan.threads = threads;
   plan.row_units = split.rows;
   plan.column_units = split.columns;
   const int64_t rows =

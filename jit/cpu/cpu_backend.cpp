@@ -70,7 +70,8 @@ class ContractionExecutable : public Executable {
     if (needs.b) ends_.b = evaluator(false);
   }
   void launch(std::span<const Segment> segments) const override {
-    for (const Segment& segment : segments) run_contraction(kernel_, ends_, isa_, segment);
+    for (const Segment& segment : segments)
+      run_contraction(kernel_, ends_, isa_, segment, latest_plan_);
   }
   size_t bytes() const override { return sizeof *this + (code_ ? code_->bytes() : 0); }
 
@@ -79,6 +80,7 @@ class ContractionExecutable : public Executable {
   Isa isa_;
   std::unique_ptr<LoadedCode> code_;
   ContractionCode ends_;
+  mutable LatestPlan latest_plan_;
 };
 
 class CpuBackend : public Backend {

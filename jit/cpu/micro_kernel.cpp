@@ -77,11 +77,14 @@ class Generator {
   Vec vector(int i) {
     return tile_.isa == Isa::avx512 ? Vec(x86::zmm(uint32_t(i))) : Vec(x86::ymm(uint32_t(i)));
   }
-  Vec sum(int row, int j) { return vector(row * tile_.vectors + j); }
+  Vec sum(int row, int j) { return narrowed(vector(row * tile_.vectors + j), j); }
   Vec b_vector(int j) { return vector(tile_.rows * tile_.vectors + j); }
   Vec a_vector(int row) { return vector((tile_.rows + 1) * tile_.vectors + row % spare_); }
   Vec mask_vector() { return vector(15); }
   bool is_masked(int j) const { return tile_.masked && j == tile_.vectors - 1; }
+  bool is_half(int j) const { return tile_.half_tail && is_masked(j); }
+  // Processors that run a wide operation as two halves then save one.
+  Vec narrowed(const Vec& wide, int j) const { return is_half(j) ? Vec(wide.ymm()) : wide; }
   int base_count() const {
     return tile_.a_order == AOrder::row_contiguous
                ? 1
@@ -235,19 +238,31 @@ class Generator {
   void multiply_one(int step) {
     auto& a = assembler_;
     for (int j = 0; j < tile_.vectors; ++j) {
-      load(b_vector(j), b_row(step, j), is_masked(j));
+      load(narrowed(b_vector(j), j), b_row(step, j), is_masked(j));
       if (tile_.copies_b)
         a.vmovups(x86::ptr(copy_, (step * tile_.vectors + j) * width_), b_vector(j));
     }
     for (int i = 0; i < tile_.rows; ++i) {
       Mem element = a_element(i, step);
       if (broadcasts_in_place(tile_)) {
-        element.setBroadcast(is_f32() ? Mem::Broadcast::k1To16 : Mem::Broadcast::k1To8);
-        fma(sum(i, 0), b_vector(0), element);
+        element.setBroadcast(broadcast_to(is_half(0) ? width_ / 2 : width_));
+        fma(sum(i, 0), narrowed(b_vector(0), 0), element);
         continue;
       }
       is_f32() ? a.vbroadcastss(a_vector(i), element) : a.vbroadcastsd(a_vector(i), element);
-      for (int j = 0; j < tile_.vectors; ++j) fma(sum(i, j), b_vector(j), a_vector(i));
+      for (int j = 0; j < tile_.vectors; ++j)
+        fma(sum(i, j), narrowed(b_vector(j), j), narrowed(a_vector(i), j));
+    }
+  }
+
+  Mem::Broadcast broadcast_to(int bytes) const {
+    switch (bytes / element_) {
+      case 16:
+        return Mem::Broadcast::k1To16;
+      case 8:
+        return Mem::Broadcast::k1To8;
+      default:
+        return Mem::Broadcast::k1To4;
     }
   }
 
@@ -325,11 +340,12 @@ size_t slot_of(const MicroTile& tile) {
   slot = slot * 2 + (tile.dtype == DType::f64);
   slot = slot * 2 + size_t(tile.a_order);
   slot = slot * 2 + tile.masked;
+  slot = slot * 2 + tile.half_tail;
   return slot * 2 + tile.copies_b;
 }
 
 struct Table {
-  std::array<std::atomic<MicroKernel>, (max_tile_rows + 1) * max_tile_vectors * 32> kernels{};
+  std::array<std::atomic<MicroKernel>, (max_tile_rows + 1) * max_tile_vectors * 64> kernels{};
   std::mutex mutex;  // held while generating
   asmjit::JitRuntime runtime;
 };

@@ -30,8 +30,9 @@ struct MicroTile {
   uint8_t rows = 0;
   uint8_t vectors = 0;
   AOrder a_order = AOrder::depth_contiguous;
-  bool masked = false;    // the last vector has `tail` lanes only
-  bool copies_b = false;  // writes the panel of B that it reads to `b_copy`, without gaps
+  bool masked = false;     // the last vector has `tail` lanes only
+  bool copies_b = false;   // writes the panel of B that it reads to `b_copy`, without gaps
+  bool half_tail = false;  // `tail` lanes fit into half a register; with AVX-512 only
 };
 
 inline constexpr int max_tile_rows = 30;
