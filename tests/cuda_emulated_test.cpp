@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "cuda_emulator.h"
@@ -19,6 +20,12 @@ uint64_t from_environment(const char* name, uint64_t otherwise) {
   return text ? std::strtoull(text, nullptr, 10) : otherwise;
 }
 
+/// Code whose sizes are compiled in takes vectors for granted.
+bool may_be_misaligned(const Kernel& kernel) {
+  return std::any_of(kernel.sizes.begin(), kernel.sizes.end(),
+                     [](const Size& size) { return !size.fixed; });
+}
+
 /// All in one library.
 void compare(const std::vector<RandomKernel>& randoms, Target target) {
   std::vector<const Kernel*> kernels;
@@ -26,7 +33,8 @@ void compare(const std::vector<RandomKernel>& randoms, Target target) {
   EmulatedProgram program(kernels, target);
   for (size_t i = 0; i < randoms.size(); ++i) {
     std::string difference =
-        first_difference(randoms[i].kernel, run_reference(randoms[i]), program.run(i, randoms[i]));
+        first_difference(randoms[i].kernel, run_reference(randoms[i]),
+                         program.run(i, randoms[i], i % 2 && may_be_misaligned(randoms[i].kernel)));
     ASSERT_EQ(difference, "") << to_text(randoms[i].kernel)
                               << generate(randoms[i].kernel, "k", target);
   }

@@ -221,10 +221,12 @@ void EmulatedProgram::launch(size_t index, std::span<const Segment> segments) co
   }
 }
 
-std::vector<LaunchData> EmulatedProgram::run(size_t index, const RandomKernel& random) const {
+std::vector<LaunchData> EmulatedProgram::run(size_t index, const RandomKernel& random,
+                                             bool misaligned) const {
   struct alignas(64) Line {
     std::byte bytes[64];
   };
+  size_t skipped = misaligned ? 8 : 0;
   std::vector<LaunchData> result = random.segments;
   std::vector<std::vector<Line>> memory;
   std::vector<std::vector<void*>> arguments;
@@ -232,18 +234,19 @@ std::vector<LaunchData> EmulatedProgram::run(size_t index, const RandomKernel& r
   for (const LaunchData& data : random.segments) {
     size_t first = memory.size();
     for (const std::vector<std::byte>& bytes : data.arguments) {
-      memory.emplace_back(bytes.size() / 64 + 1);
-      std::memcpy(memory.back().data(), bytes.data(), bytes.size());
+      memory.emplace_back(bytes.size() / 64 + 2);
+      std::memcpy(memory.back()[0].bytes + skipped, bytes.data(), bytes.size());
     }
     std::vector<void*>& pointers = arguments.emplace_back();
-    for (uint32_t owner : random.owners) pointers.push_back(memory[first + owner].data());
+    for (uint32_t owner : random.owners)
+      pointers.push_back(memory[first + owner][0].bytes + skipped);
     segments.push_back({pointers.data(), data.sizes.data(), data.scalars.data()});
   }
   launch(index, segments);
   size_t next = 0;
   for (LaunchData& data : result)
     for (std::vector<std::byte>& bytes : data.arguments)
-      std::memcpy(bytes.data(), memory[next++].data(), bytes.size());
+      std::memcpy(bytes.data(), memory[next++][0].bytes + skipped, bytes.size());
   return result;
 }
 

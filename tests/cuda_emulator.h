@@ -21,8 +21,9 @@ class EmulatedProgram {
 
   /// Runs the `index`-th kernel on these segments.
   void launch(size_t index, std::span<const Segment> segments) const;
-  /// As run_on does for a backend.
-  std::vector<LaunchData> run(size_t index, const RandomKernel& random) const;
+  /// As run_on does for a backend; `misaligned`: with arguments aligned to 8 bytes only.
+  std::vector<LaunchData> run(size_t index, const RandomKernel& random,
+                              bool misaligned = false) const;
 
  private:
   std::vector<LaunchLayout> layouts_;

@@ -55,6 +55,9 @@ std::vector<LaunchData> run_reference(const RandomKernel& random);
 
 /// Compiles, loads and launches on `backend` in one launch; returns what memory holds then.
 std::vector<LaunchData> run_on(Backend& backend, const RandomKernel& random);
+/// Likewise with code that was compiled before.
+std::vector<LaunchData> run_on(Backend& backend, const Executable& code,
+                               const RandomKernel& random);
 
 /// Where memory differs first, in words; all NaNs count as equal. Empty: nowhere.
 std::string first_difference(const Kernel& kernel, const std::vector<LaunchData>& expected,

@@ -49,6 +49,13 @@ std::vector<LaunchData> run_reference(const RandomKernel& random) {
 }
 
 std::vector<LaunchData> run_on(Backend& backend, const RandomKernel& random) {
+  const Kernel* kernel = &random.kernel;
+  std::vector<Binary> binaries = backend.compile({&kernel, 1});
+  return run_on(backend, *backend.load(random.kernel, binaries[0]), random);
+}
+
+std::vector<LaunchData> run_on(Backend& backend, const Executable& code,
+                               const RandomKernel& random) {
   std::vector<LaunchData> result = random.segments;
   std::vector<Ref<Buffer>> buffers;
   std::vector<std::vector<void*>> arguments;
@@ -63,9 +70,7 @@ std::vector<LaunchData> run_on(Backend& backend, const RandomKernel& random) {
     for (uint32_t owner : random.owners) pointers.push_back(buffers[first + owner]->data());
     segments.push_back(segment_of(data, pointers));
   }
-  const Kernel* kernel = &random.kernel;
-  std::vector<Binary> binaries = backend.compile({&kernel, 1});
-  backend.load(random.kernel, binaries[0])->launch(segments);
+  code.launch(segments);
   backend.synchronize();
   size_t next = 0;
   for (LaunchData& data : result)
