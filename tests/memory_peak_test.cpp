@@ -17,7 +17,7 @@
 // something else, so a program without kernels of its own can leave nothing out. (A program that
 // also overlaid gradients with activations, as they live at different times, could save up to the
 // smaller of both; the runtime does so where sizes allow, hence ratios below 1.)
-#include <encore/core/settings.h>
+#include <encore/core/events.h>
 #include <encore/encore.h>
 #include <encore/trace/statistics.h>
 #include <gtest/gtest.h>
@@ -26,8 +26,12 @@
 #include <memory>
 #include <numeric>
 
+#include "each_backend.h"
+
 namespace encore {
 namespace {
+
+using testing::on_each_backend;
 
 struct Model {
   std::vector<int64_t> widths;  // of the input and of every layer's output
@@ -136,6 +140,13 @@ void expect_minimize_in_place(const char* what, const Model& shape) {
 const std::vector<int64_t> small = {784, 512, 256, 10};
 const std::vector<int64_t> deep = {256, 512, 512, 384, 256, 256, 10};
 
+TEST(MemoryPeak, AStepOnEachBackend) {
+  on_each_backend([] {
+    expect_step_in_place("small", {{96, 64, 32, 10}, 32, 2});
+    expect_minimize_in_place("small, minimize", {{96, 64, 32, 10}, 32, 2});
+  });
+}
+
 TEST(MemoryPeak, AStepWithAdamW) {
   expect_step_in_place("AdamW", {small, 128, 2});
   expect_minimize_in_place("AdamW, minimize", {small, 128, 2});
@@ -200,6 +211,76 @@ TEST(MemoryPeak, WhatSomebodyHoldsIsNeverOverwritten) {
   }
   EXPECT_EQ(held.to_vector<float>(), (std::vector<float>{1, 2, 3}));
   EXPECT_EQ(x.to_vector<float>(), (std::vector<float>{8, 16, 24}));
+}
+
+/// What the plans of all programs compiled meanwhile say.
+class PlanListener {
+ public:
+  PlanListener() {
+    trace::runtime().clear_caches();
+    number_ = events::listen(
+        [this](const Event& event) {
+          if (event.name == "memory-plan") text_ += event.text;
+        },
+        events::bit(EventKind::pass));
+  }
+  ~PlanListener() { events::ignore(number_); }
+  int count(const std::string& what) const {
+    int found = 0;
+    for (size_t at = text_.find(what); at != std::string::npos; at = text_.find(what, at + 1))
+      ++found;
+    return found;
+  }
+
+ private:
+  uint32_t number_;
+  std::string text_;
+};
+
+Tensor stored(const std::vector<float>& values, Shape shape) {
+  Tensor x = from_vector(values, shape);
+  eval(x);
+  return x;
+}
+
+TEST(MissedAlias, IsListedWhenAnInputDiesWithoutAnHeir) {
+  PlanListener plans;
+  Tensor x = stored({1, 2, 3}, {3});
+  x = x.sum();
+  encore::sync();
+  EXPECT_EQ(plans.count("missed alias"), 1);
+  EXPECT_EQ(x.item<float>(), 6);
+}
+
+TEST(MissedAlias, IsNotWhereTheOtherReaderCanRunBefore) {
+  on_each_backend([] {
+    PlanListener plans;
+    Tensor x = stored({1, 2, 3, 4}, {2, 2}), w = stored({1, 0, 1, 1}, {2, 2});
+    Tensor old = x;
+    x = x * 2.0;  // recorded first, runs last
+    Tensor y = matmul(old, w);
+    old = Tensor();
+    encore::sync();
+    EXPECT_EQ(plans.count("missed alias"), 0);
+    EXPECT_EQ(plans.count("takes over leaf"), 1);
+    EXPECT_EQ(x.to_vector<float>(), (std::vector<float>{2, 4, 6, 8}));
+    EXPECT_EQ(y.to_vector<float>(), (std::vector<float>{3, 2, 7, 4}));
+  });
+}
+
+TEST(MissedAlias, IsListedWhereTheOtherReaderNeedsTheResult) {
+  on_each_backend([] {
+    PlanListener plans;
+    Tensor x = stored({1, 2, 3, 4}, {2, 2});
+    Tensor old = x;
+    x = x * 2.0;
+    Tensor total = matmul(x, old).sum();  // reads the old value after the new one is there
+    old = Tensor();
+    encore::sync();
+    EXPECT_EQ(plans.count("missed alias"), 1);
+    EXPECT_EQ(x.to_vector<float>(), (std::vector<float>{2, 4, 6, 8}));
+    EXPECT_EQ(total.item<float>(), 2 * (7 + 10 + 15 + 22));
+  });
 }
 
 }  // namespace

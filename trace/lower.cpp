@@ -143,9 +143,8 @@ LoweredTrace lower(const Graph& graph, const Fusion& fusion) {
   return Lowering(graph, fusion).run();
 }
 
-int64_t rows_per_chunk(int64_t rows, int64_t inner, int64_t outer) {
+int64_t rows_per_chunk(int64_t rows, int64_t inner) {
   int64_t chunks = std::clamp<int64_t>(rows * inner / chunk_elements, 1, most_chunks);
-  if (outer >= most_chunks) chunks = 1;
   return std::max<int64_t>(1, (rows + chunks - 1) / chunks);
 }
 

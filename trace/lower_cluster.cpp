@@ -90,13 +90,12 @@ class ClusterLowering : private ValueLowering {
       const Shape& a = graph_.nodes[graph_.nodes[cluster_.contraction].inputs[0]].shape;
       new_axis(Role::contracted, a[a.rank() - 1]);
     }
-    int64_t row_count = 1, inner_count = 1, outer_count = 1;
-    for (size_t axis = 0; axis < count; ++axis)
-      (has(inner, axis)  ? inner_count
-       : has(rows, axis) ? row_count
-                         : outer_count) *= cluster_.extents[axis];
     if (cluster_.rows == 0) return;
-    int64_t chunk = rows_per_chunk(row_count, inner_count, outer_count);
+    int64_t row_count = 1, inner_count = 1;
+    for (size_t axis = 0; axis < count; ++axis)
+      if (has(inner, axis) || has(rows, axis))
+        (has(inner, axis) ? inner_count : row_count) *= cluster_.extents[axis];
+    int64_t chunk = rows_per_chunk(row_count, inner_count);
     builder_.set_rows_per_chunk(chunk);
     chunks_ = std::max<int64_t>(1, (row_count + chunk - 1) / chunk);
   }

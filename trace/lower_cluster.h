@@ -30,7 +30,8 @@ ClusterKernels lower_cluster(const Graph& graph, const Fusion& fusion, const Clu
 
 jit::Reduce reduce_of(OpId op);
 
-/// How many rows a chunk of column accumulators takes in; depends on extents only.
-int64_t rows_per_chunk(int64_t rows, int64_t inner, int64_t outer);
+/// How many rows a chunk of column accumulators takes in: a matter of one reduction's own extents,
+/// so that as many side by side give the same bits as each alone.
+int64_t rows_per_chunk(int64_t rows, int64_t inner);
 
 }  // namespace encore::trace

@@ -37,11 +37,12 @@ std::vector<Ref<Buffer>> bind(const Program& program, const Capture& capture, ji
     if (place.output != ~0u) outputs[place.output] = held;
     if (held) scratch.places[i] = at(held->data(), place.offset);
   }
+  void* arena = program.arena_bytes ? scratch.arena->data() : nullptr;
   for (uint32_t i = 0; i < program.places.size(); ++i) {
     const Program::Place& place = program.places[i];
     if (place.leaf != ~0u || place.inside == i) continue;
-    void* memory = place.inside != ~0u ? scratch.places[place.inside] : scratch.arena->data();
-    scratch.places[i] = at(memory, place.offset);
+    scratch.places[i] =
+        at(place.inside != ~0u ? scratch.places[place.inside] : arena, place.offset);
   }
   for (size_t i = 0; i < outputs.size(); ++i)
     if (!outputs[i]) outputs[i] = outputs[program.places[program.output_buffers[i]].output];
