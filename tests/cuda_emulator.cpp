@@ -170,6 +170,8 @@ std::string symbol_of(size_t index) { return fmt::format("k{}", index); }
 
 }  // namespace
 
+const char* emulator_shim() { return shim; }
+
 EmulatedProgram::EmulatedProgram(const std::vector<const Kernel*>& kernels, const Target& target) {
   std::string source = shim + portable_prelude();
   for (size_t i = 0; i < kernels.size(); ++i) {

@@ -12,6 +12,11 @@
 
 namespace encore::jit::cuda {
 
+/// What generated code stands on instead of device_prelude(). A program behind it also has
+/// `extern "C" void emulate(void (*function)(const void*), const void* block, unsigned grid,
+/// unsigned threads)`, which runs a kernel.
+const char* emulator_shim();
+
 class EmulatedProgram {
  public:
   /// Compiles all kernels into one library; throws Error with the compiler's words.

@@ -2,6 +2,7 @@
 #include <dlfcn.h>
 #include <encore/core/settings.h>
 
+#include <cstdlib>
 #include <stdexcept>
 
 #include "fake_cuda_driver.h"
@@ -17,6 +18,20 @@ Driver& driver() {
     return reinterpret_cast<Driver* (*)()>(function)();
   }();
   return opened;
+}
+
+bool use_gpu_or_fake() {
+  auto has_gpu = [] {
+    void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+    if (!library) return false;
+    auto init = reinterpret_cast<int (*)(unsigned)>(dlsym(library, "cuInit"));
+    auto count = reinterpret_cast<int (*)(int*)>(dlsym(library, "cuDeviceGetCount"));
+    int devices = 0;
+    return init && count && init(0) == 0 && count(&devices) == 0 && devices > 0;
+  };
+  if (!std::getenv("ENCORE_TEST_EMULATE") && has_gpu()) return true;
+  driver();
+  return false;
 }
 
 }  // namespace encore::fake_cuda

@@ -1,7 +1,9 @@
 // The driver API on host memory; see the header.
 #include "fake_cuda_driver.h"
 
+#include <dlfcn.h>
 #include <encore/jit/cuda/driver_types.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -28,9 +30,59 @@ State& state() {
   return instance;
 }
 
+/// A kernel; what fake_nvrtc.cpp compiled has code for the host.
 struct Function {
   std::string symbol;
+  size_t parameter_bytes = 0;
+  void (*run)(const void*) = nullptr;
+  void (*emulate)(void (*)(const void*), const void*, unsigned, unsigned) = nullptr;
 };
+
+/// A loaded image: a library where it is one for this machine.
+struct LoadedModule {
+  void* library = nullptr;
+  std::map<std::string, Function> functions;
+};
+
+/// The size of an ELF file whose section headers come last, as those of libraries do.
+size_t elf_size(const char* image) {
+  uint64_t headers;
+  uint16_t size, count;
+  std::memcpy(&headers, image + 0x28, sizeof headers);
+  std::memcpy(&size, image + 0x3a, sizeof size);
+  std::memcpy(&count, image + 0x3c, sizeof count);
+  return headers + size_t(size) * count;
+}
+
+/// Null: no library for this machine.
+void* open_image(const char* image) {
+  constexpr char this_machine[] = {62, 0};  // EM_X86_64
+  if (std::strncmp(image, "\177ELF", 4) != 0 || std::memcmp(image + 18, this_machine, 2) != 0)
+    return nullptr;
+  char path[] = "/tmp/encore_fake_cuda_XXXXXX";
+  int file = mkstemp(path);
+  size_t size = elf_size(image);
+  void* library = nullptr;
+  if (write(file, image, size) == ssize_t(size)) library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  close(file);
+  unlink(path);
+  return library;
+}
+
+Function* find_function(LoadedModule& module, const std::string& symbol) {
+  auto [found, is_new] = module.functions.try_emplace(symbol, Function{symbol});
+  Function& function = found->second;
+  if (is_new && module.library) {
+    auto find = [&](const std::string& name) { return dlsym(module.library, name.c_str()); };
+    auto bytes = reinterpret_cast<size_t (*)()>(find("size_" + symbol));
+    if (!bytes) return nullptr;
+    function.parameter_bytes = bytes();
+    function.run = reinterpret_cast<void (*)(const void*)>(find("run_" + symbol));
+    function.emulate = reinterpret_cast<decltype(function.emulate)>(find("emulate"));
+  }
+  return &function;
+}
+
 struct Event {
   size_t after = 0;  // done once so many operations ran
 };
@@ -70,19 +122,24 @@ void run_all() { run_until(state().ran + state().queue.size()); }
 
 Launch make_launch(CUfunction function, unsigned grid, unsigned threads, unsigned shared_bytes,
                    void** parameters) {
-  Launch launch{reinterpret_cast<Function*>(function)->symbol, grid, threads, shared_bytes, {}};
+  const auto& known = *reinterpret_cast<const Function*>(function);
+  Launch launch{known.symbol, grid, threads, shared_bytes, {}, function};
   auto stand = state().seen.kernels.find(launch.symbol);
-  if (stand == state().seen.kernels.end()) return launch;
+  size_t bytes =
+      stand == state().seen.kernels.end() ? known.parameter_bytes : stand->second.parameter_bytes;
   auto* first = static_cast<const std::byte*>(parameters[0]);
-  launch.parameters.assign(first, first + stand->second.parameter_bytes);
+  launch.parameters.assign(first, first + bytes);
   return launch;
 }
 
 void enqueue(Launch launch) {
   enqueue([launch = std::move(launch)] {
     auto stand = state().seen.kernels.find(launch.symbol);
-    if (stand != state().seen.kernels.end() && stand->second.run)
+    const auto& function = *static_cast<const Function*>(launch.function);
+    if (stand != state().seen.kernels.end())
       stand->second.run(launch.parameters.data());
+    else if (function.run)
+      function.emulate(function.run, launch.parameters.data(), launch.grid, launch.threads);
     state().seen.launches.push_back(launch);
   });
 }
@@ -149,15 +206,16 @@ FAKE(cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void* from, size_t bytes, CUst
      enqueue([=] { std::memcpy(reinterpret_cast<void*>(uintptr_t(to)), from, bytes); });)
 FAKE(cuMemcpyDtoHAsync_v2, (void* to, CUdeviceptr from, size_t bytes, CUstream),
      enqueue([=] { std::memcpy(to, reinterpret_cast<void*>(uintptr_t(from)), bytes); });)
-FAKE(cuModuleLoadData, (CUmodule * module, const void*),
-     *module = reinterpret_cast<CUmodule>(new int);
+FAKE(cuModuleLoadData, (CUmodule * module, const void* image),
+     *module = reinterpret_cast<CUmodule>(new LoadedModule{
+         open_image(static_cast<const char*>(image)), {}});
      ++state().seen.modules;)
-FAKE(cuModuleUnload, (CUmodule module), delete reinterpret_cast<int*>(module);
-     --state().seen.modules;)
-FAKE(cuModuleGetFunction, (CUfunction * function, CUmodule, const char* symbol),
-     static auto& known = *new std::map<std::string, Function>;
-     *function =
-         reinterpret_cast<CUfunction>(&known.try_emplace(symbol, Function{symbol}).first->second);)
+FAKE(cuModuleUnload, (CUmodule module), run_all();
+     auto* loaded = reinterpret_cast<LoadedModule*>(module);
+     if (loaded->library) dlclose(loaded->library); delete loaded; --state().seen.modules;)
+FAKE(cuModuleGetFunction, (CUfunction * function, CUmodule module, const char* symbol),
+     auto* found = find_function(*reinterpret_cast<LoadedModule*>(module), symbol);
+     if (!found) return 500; *function = reinterpret_cast<CUfunction>(found);)
 FAKE(cuFuncSetAttribute, (CUfunction, int, int))
 FAKE(cuLaunchKernel,
      (CUfunction function, unsigned grid, unsigned, unsigned, unsigned threads, unsigned, unsigned,

@@ -2,9 +2,9 @@
 // libcuda.so.1 of its own.
 //
 // "Device memory" is host memory. Everything enqueued waits until the stream (or an event) is
-// waited for, so that whoever relies on more than stream order is caught. Kernels do nothing,
-// unless a host function stands in for their symbol. FAKE_CUDA_VERSION and FAKE_CUDA_DEVICES set
-// what the driver says of itself.
+// waited for, so that whoever relies on more than stream order is caught. Kernels that
+// tests/fake_nvrtc.cpp compiled run on the host; others do nothing, unless a host function stands
+// in for their symbol. FAKE_CUDA_VERSION and FAKE_CUDA_DEVICES set what the driver says of itself.
 #pragma once
 #include <cstddef>
 #include <functional>
@@ -18,6 +18,7 @@ struct Launch {
   std::string symbol;
   unsigned grid = 0, threads = 0, shared_bytes = 0;
   std::vector<std::byte> parameters;  // as the launch copied them
+  void* function = nullptr;           // the driver's own
   bool in_graph = false;
 };
 
@@ -39,5 +40,9 @@ struct Driver {
 
 /// The driver of this process, which Encore opens as well: to be called before CUDA is touched.
 Driver& driver();
+
+/// True where this process has a GPU of its own (and ENCORE_TEST_EMULATE is not set); otherwise
+/// opens the fake, so that CUDA works in either case.
+bool use_gpu_or_fake();
 
 }  // namespace encore::fake_cuda

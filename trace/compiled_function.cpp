@@ -105,7 +105,7 @@ std::vector<Tensor> Recordings::call(const std::vector<Arg>& arguments, const Bo
   std::unique_ptr<Recording>& recording = state_->by_signature[signature(arguments)];
   if (!recording) recording = record(arguments, body, where);
   Bound bound(*recording, arguments);
-  std::vector<Ref<Buffer>> buffers = trace::runtime().run(recording->recorded);
+  std::vector<Ref<Buffer>> buffers = trace::runtime().run(recording->recorded, where);
   std::vector<Tensor> results;
   for (const Tensor& result : recording->results) {
     const Node* node = result.node();
