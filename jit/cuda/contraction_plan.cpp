@@ -1,0 +1,100 @@
+#include <encore/jit/cuda/contraction.h>
+#include <encore/jit/cuda/contraction_traits.h>
+
+#include <algorithm>
+
+namespace encore::jit::cuda {
+namespace {
+
+constexpr int64_t multiprocessors = 132;
+// Of shorter sums the errors of operands in two parts are larger than those of a chain of fma.
+constexpr int64_t least_split_depth = 16;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+struct Extents {
+  int64_t outer, rows, columns, depths, chunk_rows;
+};
+
+Extents extents_of(const Kernel& kernel, const int64_t* sizes) {
+  auto points = [&](Role role) { return extent_product(kernel, role, sizes); };
+  int64_t chunk_rows = kernel.rows_per_chunk == none ? 0 : sizes[kernel.rows_per_chunk];
+  return {points(Role::outer), points(Role::row), points(Role::inner), points(Role::contracted),
+          chunk_rows};
+}
+
+/// Blocks of one launch, clusters counted once.
+int64_t unit_count(const Extents& e, const ContractionPlan& plan) {
+  int64_t down = std::max<int64_t>(1, ceil_div(e.rows, e.chunk_rows ? e.chunk_rows : plan.rows));
+  return e.outer * down * std::max<int64_t>(1, ceil_div(e.columns, plan.columns));
+}
+
+/// What the operands allow a tensor core to see.
+Multiplier multiplier_of(const Kernel& kernel, const Target& target) {
+  const Contraction& contraction = *kernel.contraction;
+  if (target.strict || contraction.dtype != DType::f32) return Multiplier::fma;
+  const DType a = stored_dtype(kernel, true), b = stored_dtype(kernel, false);
+  if (a == b && a == DType::bf16) return Multiplier::bf16;
+  if (a == b && a == DType::f16) return Multiplier::f16;
+  return contraction.precision == MatmulPrecision::highest ? Multiplier::split_tf32
+                                                           : Multiplier::tf32;
+}
+
+/// By falling size of tiles, then rising number of parts.
+std::vector<ContractionPlan> candidates(const Kernel& kernel, const Target& target) {
+  ContractionPlan exact;
+  if (size_of(kernel.contraction->dtype) == 8) exact.depths = 8;
+  const Multiplier multiplier = multiplier_of(kernel, target);
+  if (multiplier == Multiplier::fma) return {exact};
+  std::vector<ContractionPlan> plans;
+  if (multiplier == Multiplier::split_tf32) plans.push_back(exact);
+  // Operands in two parts need twice the registers.
+  const bool split = multiplier == Multiplier::split_tf32;
+  const ContractionPlan large = split ? ContractionPlan{multiplier, 128, 64, 32, 4, 2, 3, 1}
+                                      : ContractionPlan{multiplier, 128, 128, 32, 2, 4, 3, 1};
+  const ContractionPlan small{multiplier, 64, 64, 32, 2, 4, 3, 1};
+  const bool copies = is_copied(kernel, large, true) && is_copied(kernel, large, false);
+  if (copies) plans.push_back(large);
+  plans.push_back(small);
+  if (target.compute_capability < 90) return plans;
+  plans.push_back(small);
+  plans.back().splits = 8;
+  return plans;
+}
+
+}  // namespace
+
+std::vector<ContractionPlan> plans_of(const Kernel& kernel, const Target& target) {
+  const std::vector<ContractionPlan> plans = candidates(kernel, target);
+  const bool fixed = std::all_of(kernel.sizes.begin(), kernel.sizes.end(),
+                                 [](const Size& size) { return size.fixed; });
+  if (!fixed) return plans;
+  std::vector<int64_t> sizes;
+  for (const Size& size : kernel.sizes) sizes.push_back(size.value);
+  return {plans[choose_plan(kernel, target, plans, sizes.data())]};
+}
+
+uint32_t choose_plan(const Kernel& kernel, const Target&, std::span<const ContractionPlan> plans,
+                     const int64_t* sizes) {
+  const Extents e = extents_of(kernel, sizes);
+  if (plans.size() == 1) return 0;
+  if (plans[0].multiplier == Multiplier::fma && e.depths < least_split_depth) return 0;
+  // Large tiles where they fill the machine, otherwise the fewest parts that do.
+  const uint32_t first = plans[0].multiplier == Multiplier::fma;
+  for (uint32_t i = first; i + 1 < plans.size(); ++i) {
+    const int64_t blocks = unit_count(e, plans[i]) * plans[i].splits;
+    if (blocks >= multiprocessors * 3 / 4 || e.depths <= 32 * plans[i].splits) return i;
+  }
+  return uint32_t(plans.size()) - 1;
+}
+
+Geometry contraction_geometry(const Kernel& kernel, const ContractionPlan& plan,
+                              const int64_t* sizes) {
+  Geometry geometry;
+  geometry.grid_x = uint32_t(unit_count(extents_of(kernel, sizes), plan) * plan.splits);
+  geometry.threads = plan.threads();
+  geometry.shared_bytes = shared_bytes(kernel, plan);
+  return geometry;
+}
+
+}  // namespace encore::jit::cuda
