@@ -12,7 +12,6 @@
 #include <encore/jit/cuda/target.h>
 #include <encore/jit/kernel.h>
 
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,20 +37,21 @@ struct ContractionPlan {
 
 /// One plan per function of the generated text: that of the sizes where all are fixed, otherwise
 /// those that `choose_plan` chooses from.
-std::vector<ContractionPlan> plans_of(const Kernel& kernel, const Target& target);
+struct ContractionSchedule {
+  std::vector<ContractionPlan> plans;
+};
+ContractionSchedule schedule_contraction(const Kernel& kernel, const Target& target);
 
-/// Which of `plans` serves a launch with these sizes.
-uint32_t choose_plan(const Kernel& kernel, const Target& target,
-                     std::span<const ContractionPlan> plans, const int64_t* sizes);
+/// Which plan serves a launch with these sizes.
+uint32_t choose_plan(const Kernel& kernel, const ContractionSchedule& schedule,
+                     const int64_t* sizes);
 
 /// The launch of `plan` (the function's number is left 0); no blocks where there is nothing to do.
 Geometry contraction_geometry(const Kernel& kernel, const ContractionPlan& plan,
                               const int64_t* sizes);
 
-/// What a program with contractions needs after `prelude`, once.
-std::string contraction_prelude();
-
-/// The functions of a kernel with a contraction, one per plan.
+/// The functions of a kernel with a contraction, one per plan, and the device code that they stand
+/// on, which the preprocessor takes once a program.
 std::string generate_contraction(const Kernel& kernel, const std::string& symbol,
                                  const Target& target);
 

@@ -64,18 +64,19 @@ std::vector<ContractionPlan> candidates(const Kernel& kernel, const Target& targ
 
 }  // namespace
 
-std::vector<ContractionPlan> plans_of(const Kernel& kernel, const Target& target) {
-  const std::vector<ContractionPlan> plans = candidates(kernel, target);
+ContractionSchedule schedule_contraction(const Kernel& kernel, const Target& target) {
+  ContractionSchedule schedule{candidates(kernel, target)};
   const bool fixed = std::all_of(kernel.sizes.begin(), kernel.sizes.end(),
                                  [](const Size& size) { return size.fixed; });
-  if (!fixed) return plans;
+  if (!fixed) return schedule;
   std::vector<int64_t> sizes;
   for (const Size& size : kernel.sizes) sizes.push_back(size.value);
-  return {plans[choose_plan(kernel, target, plans, sizes.data())]};
+  return {{schedule.plans[choose_plan(kernel, schedule, sizes.data())]}};
 }
 
-uint32_t choose_plan(const Kernel& kernel, const Target&, std::span<const ContractionPlan> plans,
+uint32_t choose_plan(const Kernel& kernel, const ContractionSchedule& schedule,
                      const int64_t* sizes) {
+  const std::vector<ContractionPlan>& plans = schedule.plans;
   const Extents e = extents_of(kernel, sizes);
   if (plans.size() == 1) return 0;
   if (plans[0].multiplier == Multiplier::fma && e.depths < least_split_depth) return 0;

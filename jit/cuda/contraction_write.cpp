@@ -399,11 +399,16 @@ class FunctionWriter {
   std::string text_;
 };
 
+std::string guarded(std::string_view name, std::string_view text) {
+  return fmt::format("\n#ifndef {0}\n#define {0}{1}#endif\n", name, text);
+}
+
+/// As geometry.h describes it, for one segment.
 std::string spell_parameters(const Kernel& kernel, const std::string& symbol) {
   uint64_t words = 2 + kernel.arguments.size() + kernel.scalars.size();
   for (const Size& size : kernel.sizes) words += !size.fixed;
   return fmt::format(
-      "struct {}_Parameters {{ u32 segment_count, first_block[2]; u64 scratch, words[{}]; }};\n",
+      "struct {}_Parameters {{ u32 segment_count, first_block[2]; u64 scratch, segment[1][{}]; }};\n",
       symbol, words);
 }
 
@@ -413,29 +418,27 @@ std::string spell_bindings(const Kernel& kernel) {
   for (size_t i = 0; i < kernel.arguments.size(); ++i) {
     const std::string_view type = stored_type_name(kernel.arguments[i].dtype);
     const char* constant = kernel.arguments[i].use == Use::read ? "const " : "";
-    text += fmt::format("  {}{}* const a{} = ({}{}*)p.words[{}];\n", constant, type, i, constant,
+    text += fmt::format("  {}{}* const a{} = ({}{}*)p.segment[0][{}];\n", constant, type, i, constant,
                         type, word++);
   }
   for (size_t i = 0; i < kernel.sizes.size(); ++i)
-    if (!kernel.sizes[i].fixed) text += fmt::format("  const i64 s{} = p.words[{}];\n", i, word++);
+    if (!kernel.sizes[i].fixed) text += fmt::format("  const i64 s{} = p.segment[0][{}];\n", i, word++);
   for (size_t i = 0; i < kernel.scalars.size(); ++i) {
     const std::string_view type = type_name(kernel.scalars[i]);
-    text += fmt::format("  const {} c{} = stored<{}>(p.words[{}]);\n", type, i, type, word++);
+    text += fmt::format("  const {} c{} = stored<{}>(p.segment[0][{}]);\n", type, i, type, word++);
   }
   return text;
 }
 
 }  // namespace
 
-std::string contraction_prelude() {
-  return std::string(contraction_intrinsics()) + std::string(contraction_tiles());
-}
-
 std::string generate_contraction(const Kernel& kernel, const std::string& symbol,
                                  const Target& target) {
-  std::string text = spell_parameters(kernel, symbol);
+  std::string text = guarded("ENCORE_CONTRACTION_INTRINSICS", contraction_intrinsics()) +
+                     guarded("ENCORE_CONTRACTION_TILES", contraction_tiles()) +
+                     spell_parameters(kernel, symbol);
   uint32_t function = 0;
-  for (const ContractionPlan& plan : plans_of(kernel, target)) {
+  for (const ContractionPlan& plan : schedule_contraction(kernel, target).plans) {
     const std::string cluster =
         plan.splits > 1 ? fmt::format(" __cluster_dims__({}, 1, 1)", plan.splits) : "";
     text += fmt::format(

@@ -16,7 +16,7 @@ std::string prelude(const Target& target);
 
 /// The functions of a kernel, `LaunchLayout::functions()` many, each
 /// `extern "C" __global__ void NAME(const __grid_constant__ SYMBOL_Parameters p)` with NAME as
-/// `function_symbol` says. Several kernels fit behind one prelude. Not for contractions.
+/// `function_symbol` says. Several kernels fit behind one prelude.
 std::string generate(const Kernel& kernel, const std::string& symbol, const Target& target);
 
 /// `symbol` for function 0, `symbol_1`, … for those after it.

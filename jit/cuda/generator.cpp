@@ -1,3 +1,4 @@
+#include <encore/jit/cuda/contraction.h>
 #include <encore/jit/cuda/generate.h>
 #include <encore/jit/cuda/generator.h>
 #include <encore/jit/cuda/spell_instruction.h>
@@ -217,6 +218,7 @@ void Generator::decode(const std::string& number, Role first, Role last) {
 }
 
 std::string generate(const Kernel& kernel, const std::string& symbol, const Target& target) {
+  if (kernel.contraction) return generate_contraction(kernel, symbol, target);
   return Generator(kernel, target, symbol).run();
 }
 

@@ -1,4 +1,5 @@
 #include <encore/core/error.h>
+#include <encore/jit/cuda/contraction.h>
 #include <encore/jit/cuda/geometry.h>
 #include <encore/jit/cuda/schedule.h>
 #include <fmt/format.h>
@@ -102,9 +103,13 @@ std::pair<uint32_t, uint32_t> choose(const Schedule& schedule, std::span<const E
 }  // namespace
 
 LaunchLayout::LaunchLayout(const Kernel& kernel, const Target& target)
-    : kernel_(std::make_shared<const Kernel>(kernel)),
-      schedule_(std::make_shared<const Schedule>(make_schedule(kernel, target))) {
-  capacity_ = schedule_->capacity;
+    : kernel_(std::make_shared<const Kernel>(kernel)) {
+  if (kernel.contraction) {
+    contraction_ = std::make_shared<const ContractionSchedule>(schedule_contraction(kernel, target));
+  } else {
+    schedule_ = std::make_shared<const Schedule>(make_schedule(kernel, target));
+    capacity_ = schedule_->capacity;
+  }
   words_ = 2 + uint32_t(kernel.arguments.size() + kernel.scalars.size());
   for (const Size& size : kernel.sizes) words_ += !size.fixed;
   scratch_at_ = (4 * (capacity_ + 2) + 7) / 8 * 8;
@@ -112,10 +117,43 @@ LaunchLayout::LaunchLayout(const Kernel& kernel, const Target& target)
   parameter_bytes_ = segments_at_ + 8 * size_t(words_) * capacity_;
 }
 
-uint32_t LaunchLayout::functions() const { return uint32_t(schedule_->variants.size()); }
+uint32_t LaunchLayout::functions() const {
+  return uint32_t(contraction_ ? contraction_->plans.size() : schedule_->variants.size());
+}
+
+Steps LaunchLayout::pack_contraction(const Segment& segment, std::byte* block) const {
+  const uint32_t function = choose_plan(*kernel_, *contraction_, segment.sizes);
+  Geometry geometry =
+      contraction_geometry(*kernel_, contraction_->plans[function], segment.sizes);
+  geometry.function = function;
+  std::memset(block, 0, segments_at_);
+  const uint32_t header[] = {1, 0, geometry.grid_x};
+  std::memcpy(block, header, sizeof header);
+  put_segment(segment, 0, 0, block + segments_at_);
+  Steps steps;
+  if (geometry.grid_x > 0) steps.launches[steps.count++] = geometry;
+  return steps;
+}
+
+/// The words of a segment: two that the layout decided, then what it was launched with.
+void LaunchLayout::put_segment(const Segment& segment, uint64_t control, uint64_t scratch,
+                               std::byte* at) const {
+  auto put = [&](uint64_t word) {
+    std::memcpy(at, &word, sizeof word);
+    at += sizeof word;
+  };
+  put(control);
+  put(scratch);
+  for (size_t a = 0; a < kernel_->arguments.size(); ++a)
+    put(reinterpret_cast<uintptr_t>(segment.arguments[a]));
+  for (size_t s = 0; s < kernel_->sizes.size(); ++s)
+    if (!kernel_->sizes[s].fixed) put(uint64_t(segment.sizes[s]));
+  for (size_t s = 0; s < kernel_->scalars.size(); ++s) put(segment.scalars[s]);
+}
 
 Steps LaunchLayout::pack(std::span<const Segment> segments, std::byte* block) const {
   ENCORE_ASSERT(segments.size() <= capacity_);
+  if (contraction_) return pack_contraction(segments[0], block);
   const Kernel& kernel = *kernel_;
   std::array<Extents, 128> extents;
   for (size_t i = 0; i < segments.size(); ++i) extents[i] = extents_of(kernel, segments[i]);
@@ -135,18 +173,8 @@ Steps LaunchLayout::pack(std::span<const Segment> segments, std::byte* block) co
     Share share =
         share_of(kernel, *schedule_, variant, extents[i], vectors ? schedule_->vector : 1);
     put32(4 + 4 * i, uint32_t(blocks));
-    std::byte* at = block + segments_at_ + 8 * size_t(words_) * i;
-    auto put = [&](uint64_t word) {
-      std::memcpy(at, &word, sizeof word);
-      at += sizeof word;
-    };
-    put(uint64_t(vectors) | uint64_t(share.tiles) << 32);
-    put(uint64_t(scratch));
-    for (size_t a = 0; a < kernel.arguments.size(); ++a)
-      put(reinterpret_cast<uintptr_t>(segment.arguments[a]));
-    for (size_t s = 0; s < kernel.sizes.size(); ++s)
-      if (!kernel.sizes[s].fixed) put(uint64_t(segment.sizes[s]));
-    for (size_t s = 0; s < kernel.scalars.size(); ++s) put(segment.scalars[s]);
+    put_segment(segment, uint64_t(vectors) | uint64_t(share.tiles) << 32, uint64_t(scratch),
+                block + segments_at_ + 8 * size_t(words_) * i);
     blocks += share.blocks, scratch += share.scratch;
   }
   for (size_t i = segments.size(); i <= capacity_; ++i) put32(4 + 4 * i, uint32_t(blocks));

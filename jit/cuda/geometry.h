@@ -46,7 +46,8 @@ struct Steps {
   const Geometry* end() const { return launches.data() + count; }
 };
 
-struct Schedule;  // schedule.h
+struct Schedule;             // schedule.h
+struct ContractionSchedule;  // contraction.h
 
 class LaunchLayout {
  public:
@@ -64,8 +65,13 @@ class LaunchLayout {
   void set_scratch(std::byte* block, void* scratch) const;
 
  private:
+  Steps pack_contraction(const Segment& segment, std::byte* block) const;
+  void put_segment(const Segment& segment, uint64_t control, uint64_t scratch,
+                   std::byte* at) const;
+
   std::shared_ptr<const Kernel> kernel_;
-  std::shared_ptr<const Schedule> schedule_;
+  std::shared_ptr<const Schedule> schedule_;                // of kernels without a contraction
+  std::shared_ptr<const ContractionSchedule> contraction_;  // of kernels with one
   uint32_t capacity_ = 1, words_ = 0;
   size_t scratch_at_ = 0, segments_at_ = 0, parameter_bytes_ = 0;
 };
