@@ -1,4 +1,5 @@
-// The fixed part of generated contractions: device code that every such kernel is put together from.
+// The fixed part of generated contractions: device code that every such kernel is put together
+// from.
 #pragma once
 #include <string_view>
 

@@ -162,8 +162,8 @@ class FunctionWriter {
     line("const i64 columns = {};", points(Role::inner));
     line("const i64 depths = {};", points(Role::contracted));
     line("const i64 chunk_rows = {};", kernel_.rows_per_chunk == none
-                                            ? std::to_string(plan_.rows)
-                                            : size(kernel_.rows_per_chunk));
+                                           ? std::to_string(plan_.rows)
+                                           : size(kernel_.rows_per_chunk));
   }
 
   /// What brings the operand's tiles: `source_a` or `source_b`, made once a tile of products.
@@ -176,8 +176,7 @@ class FunctionWriter {
     else
       type = fmt::format("Evaluated<decltype(load_{}), {}", name, value_type());
     type += fmt::format(", Multiplier::Layout{}, {}, {}", a ? 'A' : 'B', lines, plan_.depths);
-    if (!is_copied(kernel_, plan_, a))
-      type += runs_along_depth(kernel_, a) ? ", true" : ", false";
+    if (!is_copied(kernel_, plan_, a)) type += runs_along_depth(kernel_, a) ? ", true" : ", false";
     line("contraction::{}, {}> source_{}({}_{}, {}, {}, depth_begin, depth_end);", type,
          plan_.threads(), name, is_copied(kernel_, plan_, a) ? "locate" : "load", name,
          a ? "first_row" : "first_column", a ? "row_end" : "columns");
@@ -192,14 +191,17 @@ class FunctionWriter {
     decompose(Role::contracted, "depth");
     line("return reinterpret_cast<const Multiplier::Element*>(&{});", element(access));
     line("}};");
-    const Role dense = runs_along_depth(kernel_, a) ? Role::contracted : a ? Role::row : Role::inner;
+    const Role dense = runs_along_depth(kernel_, a) ? Role::contracted
+                       : a                          ? Role::row
+                                                    : Role::inner;
     const size_t piece = 16 / size_of(element_dtype(kernel_, plan_));
     std::string aligned = "true";
     for (size_t axis = 0; axis < kernel_.axes.size(); ++axis)
       if (kernel_.axes[axis].role != dense && kernel_.axes[axis].role != Role::outer &&
           access.strides[axis] != none)
         aligned += fmt::format(" && {} % {} == 0", size(access.strides[axis]), piece);
-    line("const contraction::Locate<decltype(at_{0})> locate_{0} = {{at_{0}, {1}}};", name, aligned);
+    line("const contraction::Locate<decltype(at_{0})> locate_{0} = {{at_{0}, {1}}};", name,
+         aligned);
   }
 
   /// `load_a(row, depth)` or `load_b(column, depth)` at the block's outer point.
@@ -264,9 +266,10 @@ class FunctionWriter {
     line("Multiplier multiplier;");
     write_source(true);
     write_source(false);
-    line("contraction::multiply_tiles<{}>(multiplier, shared, source_a, source_b, depth_begin, "
-         "depth_end);",
-         plan_.stages);
+    line(
+        "contraction::multiply_tiles<{}>(multiplier, shared, source_a, source_b, depth_begin, "
+        "depth_end);",
+        plan_.stages);
     line("multiplier.write(products, {});", product_pitch(plan_));
     line("}}");
     line("{}", plan_.splits > 1 ? "contraction::meet_cluster();" : "__syncthreads();");
@@ -288,8 +291,7 @@ class FunctionWriter {
     for (uint32_t i = 0; i < kernel_.accumulators.size(); ++i)
       line("{} t{} = {};", type_name(kernel_.accumulators[i].dtype), i,
            literal(kernel_.accumulators[i].dtype,
-                          identity_bits(kernel_.accumulators[i].reduce,
-                                        kernel_.accumulators[i].dtype)));
+                   identity_bits(kernel_.accumulators[i].reduce, kernel_.accumulators[i].dtype)));
     if (plan_.multiplier != Multiplier::split_tf32) return;
     line("auto multiply_alone = [&](i64 row, i64 column) {{");
     line("float sum = 0;");
@@ -301,8 +303,8 @@ class FunctionWriter {
 
   void write_epilogue() {
     line("if (group < {} && (column < columns || column == 0)) {{", groups());
-    const bool lean = kernel_.instructions.size() <= 24 &&
-                      plan_.multiplier != Multiplier::split_tf32;
+    const bool lean =
+        kernel_.instructions.size() <= 24 && plan_.multiplier != Multiplier::split_tf32;
     line("#pragma unroll {}", lean ? 4 : 1);
     line("for (int tile_row = group; tile_row < {}; tile_row += {}) {{", plan_.rows, groups());
     line("const i64 row = first_row + tile_row;");
@@ -353,8 +355,7 @@ class FunctionWriter {
                                         ? std::string()
                                         : fmt::format("if (v{}) ", accumulator.predicate);
       line("{}t{} = {};", condition, i,
-           combined(accumulator, fmt::format("t{}", i),
-                             fmt::format("v{}", accumulator.value)));
+           combined(accumulator, fmt::format("t{}", i), fmt::format("v{}", accumulator.value)));
     }
   }
 
@@ -408,7 +409,8 @@ std::string spell_parameters(const Kernel& kernel, const std::string& symbol) {
   uint64_t words = 2 + kernel.arguments.size() + kernel.scalars.size();
   for (const Size& size : kernel.sizes) words += !size.fixed;
   return fmt::format(
-      "struct {}_Parameters {{ u32 segment_count, first_block[2]; u64 scratch, segment[1][{}]; }};\n",
+      "struct {}_Parameters {{ u32 segment_count, first_block[2]; u64 scratch, segment[1][{}]; "
+      "}};\n",
       symbol, words);
 }
 
@@ -418,11 +420,12 @@ std::string spell_bindings(const Kernel& kernel) {
   for (size_t i = 0; i < kernel.arguments.size(); ++i) {
     const std::string_view type = stored_type_name(kernel.arguments[i].dtype);
     const char* constant = kernel.arguments[i].use == Use::read ? "const " : "";
-    text += fmt::format("  {}{}* const a{} = ({}{}*)p.segment[0][{}];\n", constant, type, i, constant,
-                        type, word++);
+    text += fmt::format("  {}{}* const a{} = ({}{}*)p.segment[0][{}];\n", constant, type, i,
+                        constant, type, word++);
   }
   for (size_t i = 0; i < kernel.sizes.size(); ++i)
-    if (!kernel.sizes[i].fixed) text += fmt::format("  const i64 s{} = p.segment[0][{}];\n", i, word++);
+    if (!kernel.sizes[i].fixed)
+      text += fmt::format("  const i64 s{} = p.segment[0][{}];\n", i, word++);
   for (size_t i = 0; i < kernel.scalars.size(); ++i) {
     const std::string_view type = type_name(kernel.scalars[i]);
     text += fmt::format("  const {} c{} = stored<{}>(p.segment[0][{}]);\n", type, i, type, word++);

@@ -105,7 +105,8 @@ std::pair<uint32_t, uint32_t> choose(const Schedule& schedule, std::span<const E
 LaunchLayout::LaunchLayout(const Kernel& kernel, const Target& target)
     : kernel_(std::make_shared<const Kernel>(kernel)) {
   if (kernel.contraction) {
-    contraction_ = std::make_shared<const ContractionSchedule>(schedule_contraction(kernel, target));
+    contraction_ =
+        std::make_shared<const ContractionSchedule>(schedule_contraction(kernel, target));
   } else {
     schedule_ = std::make_shared<const Schedule>(make_schedule(kernel, target));
     capacity_ = schedule_->capacity;
@@ -123,8 +124,7 @@ uint32_t LaunchLayout::functions() const {
 
 Steps LaunchLayout::pack_contraction(const Segment& segment, std::byte* block) const {
   const uint32_t function = choose_plan(*kernel_, *contraction_, segment.sizes);
-  Geometry geometry =
-      contraction_geometry(*kernel_, contraction_->plans[function], segment.sizes);
+  Geometry geometry = contraction_geometry(*kernel_, contraction_->plans[function], segment.sizes);
   geometry.function = function;
   std::memset(block, 0, segments_at_);
   const uint32_t header[] = {1, 0, geometry.grid_x};

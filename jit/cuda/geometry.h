@@ -66,8 +66,7 @@ class LaunchLayout {
 
  private:
   Steps pack_contraction(const Segment& segment, std::byte* block) const;
-  void put_segment(const Segment& segment, uint64_t control, uint64_t scratch,
-                   std::byte* at) const;
+  void put_segment(const Segment& segment, uint64_t control, uint64_t scratch, std::byte* at) const;
 
   std::shared_ptr<const Kernel> kernel_;
   std::shared_ptr<const Schedule> schedule_;                // of kernels without a contraction
