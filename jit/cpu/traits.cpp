@@ -77,11 +77,16 @@ bool same_place(const Kernel& kernel, const Access& a, const Access& b) {
   return same;
 }
 
+/// Longer rows would push what the sweeps read out of the second cache.
+constexpr int64_t longest_kept_row_bytes = 128 << 10;
+
 /// The store that gives `argument` its values if sweeps stored and read others there before, all in
 /// one place for each point; otherwise `none`.
 ValueId last_store_of_kept_row(const Kernel& kernel, uint32_t argument) {
   uint32_t axis = last_axis(kernel, Role::inner);
   if (axis == none || kernel.arguments[argument].use != Use::update) return none;
+  auto element = int64_t(size_of(kernel.arguments[argument].dtype));
+  if (fixed_inner_points(kernel) * element > longest_kept_row_bytes) return none;
   for (const Accumulator& accumulator : kernel.accumulators)
     if (accumulator.column && kernel.accesses[accumulator.access].argument == argument) return none;
   const Access* place = nullptr;
