@@ -1,20 +1,24 @@
 #include <encore/core/error.h>
 #include <encore/lazy/no_sync_scope.h>
+#include <fmt/format.h>
+
+#include <utility>
 
 namespace encore {
 namespace {
 
-thread_local constinit int depth = 0;
+/// What this thread is inside of; null: nothing that forbids a sync.
+thread_local constinit const char* inside = nullptr;
 
 }  // namespace
 
-NoSyncScope::NoSyncScope() { ++depth; }
-NoSyncScope::~NoSyncScope() { --depth; }
+NoSyncScope::NoSyncScope(const char* what) : outer_(std::exchange(inside, what)) {}
+NoSyncScope::~NoSyncScope() { inside = outer_; }
 
 void refuse_forbidden_sync(SyncKind kind, Location where) {
-  if (depth == 0 || kind == SyncKind::cut) return;
-  throw Error(kind == SyncKind::read ? "a value is read inside a NoSyncScope"
-                                     : "a step is taken inside a NoSyncScope",
+  if (!inside || kind == SyncKind::cut) return;
+  throw Error(fmt::format("a {} inside {}",
+                          kind == SyncKind::read ? "value is read" : "step is taken", inside),
               where, "read after the scope ends, or keep the value a Tensor");
 }
 

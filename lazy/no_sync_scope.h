@@ -9,10 +9,15 @@ namespace encore {
 /// is known already. Automatic cuts go on. Nests.
 class NoSyncScope {
  public:
-  NoSyncScope();
+  NoSyncScope() : NoSyncScope("a NoSyncScope") {}
+  /// `what` is what it is inside of, for messages; lives for ever.
+  explicit NoSyncScope(const char* what);
   ~NoSyncScope();
   NoSyncScope(const NoSyncScope&) = delete;
   NoSyncScope& operator=(const NoSyncScope&) = delete;
+
+ private:
+  const char* outer_;
 };
 
 /// For evaluators: throws where a scope forbids it.

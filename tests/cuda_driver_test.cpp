@@ -7,32 +7,15 @@
 #include <encore/jit/cuda/gpu.h>
 #include <gmock/gmock.h>
 
-#include <cstdlib>
-#include <filesystem>
-
 #include "fake_cuda_driver.h"
 
 namespace encore {
 namespace {
 
+using fake_cuda::run_apart;
 using ::testing::HasSubstr;
 
 bool cpu_works() { return (from_vector<float>({1, 2}) + 1.0).to_vector<float>()[1] == 3; }
-
-/// Runs the test of that name in a new process with these settings; what it says.
-std::string run_apart(const std::string& test, const std::string& environment) {
-  const std::string self = std::filesystem::read_symlink("/proc/self/exe");
-  FILE* pipe =
-      popen((environment + " ENCORE_TEST_APART=1 '" + self + "' --gtest_filter=" + test + " 2>&1")
-                .c_str(),
-            "r");
-  std::string said;
-  for (char part[4096]; size_t size = fread(part, 1, sizeof part, pipe);) said.append(part, size);
-  EXPECT_EQ(pclose(pipe), 0) << said;
-  return said;
-}
-
-bool apart() { return std::getenv("ENCORE_TEST_APART") != nullptr; }
 
 /// Says which error the line `zeros(…, cuda)` throws.
 void say_what_zeros_throws(int device) {
@@ -48,7 +31,7 @@ void say_what_zeros_throws(int device) {
 }
 
 TEST(CudaDriverTest, ADriverThatIsTooOldSaysSo) {
-  if (apart()) {
+  if (fake_cuda::is_apart()) {
     fake_cuda::driver();
     EXPECT_FALSE(cuda.is_available());
     EXPECT_EQ(cuda.device_count(), 0);
@@ -61,7 +44,7 @@ TEST(CudaDriverTest, ADriverThatIsTooOldSaysSo) {
 }
 
 TEST(CudaDriverTest, ADriverWithoutDevicesSaysSo) {
-  if (apart()) {
+  if (fake_cuda::is_apart()) {
     fake_cuda::driver();
     EXPECT_FALSE(cuda.is_available());
     return say_what_zeros_throws(0);
@@ -72,7 +55,7 @@ TEST(CudaDriverTest, ADriverWithoutDevicesSaysSo) {
 }
 
 TEST(CudaDriverTest, NoDriverSaysWhereItWasLookedFor) {
-  if (apart()) {
+  if (fake_cuda::is_apart()) {
     try {
       jit::cuda::Driver();
       std::printf("there is a driver\n");
@@ -91,12 +74,12 @@ TEST(CudaDriverTest, NoDriverSaysWhereItWasLookedFor) {
 }
 
 TEST(CudaDriverTest, ADeviceNumberTooHighIsAnErrorAtTheUsersLine) {
-  if (apart()) {
+  if (fake_cuda::is_apart()) {
     fake_cuda::driver();
     for (int device : {2, 255, 256, 1 << 20, -1}) say_what_zeros_throws(device);
     return;
   }
-  std::string said = run_apart("CudaDriverTest.ADeviceNumberTooHighIsAnErrorAtTheUsersLine", "");
+  std::string said = run_apart("CudaDriverTest.ADeviceNumberTooHighIsAnErrorAtTheUsersLine");
   EXPECT_THAT(said, HasSubstr("no CUDA device 2: this process sees 2"));
   EXPECT_THAT(said, testing::Not(HasSubstr("nothing was thrown")));
   EXPECT_THAT(said, HasSubstr("the CPU works"));
@@ -117,8 +100,8 @@ TEST(CudaDriverTest, AFailedCallNamesFunctionAndReason) {
 }
 
 TEST(CudaDriverTest, AFailureThatEndsTheContextIsToldOnceThenTheDeviceIsLost) {
-  if (!apart()) {
-    run_apart("CudaDriverTest.AFailureThatEndsTheContextIsToldOnceThenTheDeviceIsLost", "");
+  if (!fake_cuda::is_apart()) {
+    run_apart("CudaDriverTest.AFailureThatEndsTheContextIsToldOnceThenTheDeviceIsLost");
     return;
   }
   fake_cuda::driver();

@@ -1,8 +1,10 @@
 // Opens the driver without a device, and makes Encore open the same.
 #include <dlfcn.h>
 #include <encore/core/settings.h>
+#include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <stdexcept>
 
 #include "fake_cuda_driver.h"
@@ -33,5 +35,19 @@ bool use_gpu_or_fake() {
   driver();
   return false;
 }
+
+std::string run_apart(const std::string& test, const std::string& environment) {
+  std::string self = std::filesystem::read_symlink("/proc/self/exe");
+  FILE* pipe =
+      popen((environment + " ENCORE_TEST_APART=1 '" + self + "' --gtest_filter=" + test + " 2>&1")
+                .c_str(),
+            "r");
+  std::string said;
+  for (char part[4096]; size_t size = fread(part, 1, sizeof part, pipe);) said.append(part, size);
+  EXPECT_EQ(pclose(pipe), 0) << said;
+  return said;
+}
+
+bool is_apart() { return std::getenv("ENCORE_TEST_APART") != nullptr; }
 
 }  // namespace encore::fake_cuda

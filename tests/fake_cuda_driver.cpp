@@ -192,10 +192,14 @@ FAKE(cuEventDestroy_v2, (CUevent event), delete reinterpret_cast<Event*>(event);
      --state().seen.events;)
 FAKE(cuMemGetInfo_v2, (size_t* free, size_t* total), *total = state().seen.memory;
      *free = *total - state().seen.used;)
-FAKE(cuMemAlloc_v2, (CUdeviceptr * pointer, size_t bytes),
-     if (state().seen.used + bytes > state().seen.memory) return CUDA_ERROR_OUT_OF_MEMORY;
-     *pointer = CUdeviceptr(uintptr_t(std::aligned_alloc(512, bytes)));
-     state().allocations[*pointer] = bytes; state().seen.used += bytes;)
+FAKE(
+    cuMemAlloc_v2, (CUdeviceptr * pointer, size_t bytes),
+    if (state().seen.used + bytes > state().seen.memory) return CUDA_ERROR_OUT_OF_MEMORY;
+    if (state().seen.refusals > 0) {
+      --state().seen.refusals;
+      return CUDA_ERROR_OUT_OF_MEMORY;
+    }* pointer = CUdeviceptr(uintptr_t(std::aligned_alloc(512, bytes)));
+    state().allocations[*pointer] = bytes; state().seen.used += bytes;)
 FAKE(cuMemFree_v2, (CUdeviceptr pointer), run_all(); auto found = state().allocations.find(pointer);
      if (found == state().allocations.end()) return 1; state().seen.used -= found->second;
      state().allocations.erase(found); std::free(reinterpret_cast<void*>(uintptr_t(pointer)));)

@@ -34,6 +34,7 @@ struct Driver {
   std::vector<Launch> launches;      // in the order in which they ran
   size_t memory = size_t(1) << 30;   // bytes of each device
   size_t used = 0, pinned = 0;
+  int refusals = 0;  // allocations that are still to be refused
   int modules = 0, graphs = 0, executable_graphs = 0, events = 0;
   size_t enqueued = 0;  // operations that nobody has waited for
 };
@@ -44,5 +45,10 @@ Driver& driver();
 /// True where this process has a GPU of its own (and ENCORE_TEST_EMULATE is not set); otherwise
 /// opens the fake, so that CUDA works in either case.
 bool use_gpu_or_fake();
+
+/// Runs one test of this program in a process of its own, where `is_apart`; what it says. For what
+/// happens once in a process, or ends it.
+std::string run_apart(const std::string& test, const std::string& environment = {});
+bool is_apart();
 
 }  // namespace encore::fake_cuda

@@ -1,4 +1,5 @@
 #include <encore/core/hash.h>
+#include <encore/lazy/no_sync_scope.h>
 #include <encore/lazy/random.h>
 #include <encore/trace/compiled_function.h>
 #include <encore/trace/runtime.h>
@@ -65,7 +66,11 @@ std::unique_ptr<Recording> record(const std::vector<Arg>& arguments, const Recor
     recording->placeholders.push_back(
         arg.is_number() ? scalar_node(arg.number(), DType::f32, device)
                         : leaf_node(arg.node()->buffer, arg.node()->dtype, arg.node()->shape, where));
-  recording->results = body(recording->placeholders);
+  {
+    // What it reads now would be a constant of all later calls.
+    NoSyncScope off("a compiled function");
+    recording->results = body(recording->placeholders);
+  }
   std::vector<Node*> roots;
   for (const Tensor& result : recording->results) roots.push_back(result.node());
   trace::runtime().record(roots, where, recording->recorded);

@@ -6,8 +6,9 @@
 // A call whose argument shapes, dtypes and devices were seen before records nothing: the program runs
 // at once on the new arguments. Numbers among the arguments reach f as rank-0 f32 tensors and stay
 // runtime arguments. What f captures (tensors, parameters, numbers) is a constant of the first call
-// with those shapes. Random tensors inside f are drawn anew each call. Results carry no gradient
-// history: differentiate inside f, by `grad`. Calls may come from any thread; copies share recordings.
+// with those shapes; f reads no values (that throws). Random tensors inside f are drawn anew each
+// call. Results carry no gradient history: differentiate inside f, by `grad`. Calls may come from any
+// thread; copies share recordings.
 #pragma once
 #include <encore/lazy/record.h>
 

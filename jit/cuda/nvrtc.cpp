@@ -4,6 +4,7 @@
 #include <encore/jit/cuda/nvrtc.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 
@@ -31,7 +32,7 @@ int newest_major() {
   try {
     return driver().version() / 1000;
   } catch (const DeviceUnavailable&) {
-    return 13;
+    return 99;  // whatever there is
   }
 }
 
@@ -42,7 +43,7 @@ struct Nvrtc {
 
   Nvrtc() {
     std::vector<std::string> names;
-    for (int major = newest_major(); major >= 12; --major)
+    for (int major = std::min(newest_major(), 13); major >= 12; --major)
       names.push_back(fmt::format("libnvrtc.so.{}", major));
     names.push_back("libnvrtc.so");
     library_ = SharedLibrary(names, search_folders());
@@ -60,6 +61,12 @@ struct Nvrtc {
     int major = 0, minor = 0;
     nvrtcVersion(&major, &minor);
     version = fmt::format("{}.{}", major, minor);
+    if (major > newest_major())
+      throw DeviceUnavailable(
+          fmt::format("{} is NVRTC {}, whose code the driver (for CUDA {}.{}) does not load",
+                      library_.name(), version, driver().version() / 1000,
+                      driver().version() % 1000 / 10),
+          {}, "update NVIDIA's driver, or name an older NVRTC's folder in ENCORE_CUDA_PATH");
   }
 
   std::string version;
