@@ -44,23 +44,24 @@ bool Operand::along_depth() const {
 namespace {
 
 template <class Element>
-void copy_run(std::byte* to, const std::byte* from, int64_t stride, int64_t count) {
-  if (stride == sizeof(Element)) {
-    std::memcpy(to, from, size_t(count) * sizeof(Element));
+void copy_elements(std::byte* to, int64_t to_stride, const std::byte* from, int64_t from_stride,
+                   int64_t count) {
+  constexpr int64_t size = sizeof(Element);
+  if (to_stride == size && from_stride == size) {
+    std::memcpy(to, from, size_t(count) * size);
     return;
   }
-  for (int64_t i = 0; i < count; ++i)
-    std::memcpy(to + i * int64_t(sizeof(Element)), from + i * stride, sizeof(Element));
+  for (int64_t i = 0; i < count; ++i) std::memcpy(to + i * to_stride, from + i * from_stride, size);
 }
 
-template <class Element>
-void copy_line(std::byte* to, const std::byte* from, const Steps& steps, int64_t begin,
-               int64_t end) {
-  constexpr int64_t size = sizeof(Element);
-  for (int64_t i = begin; i < end;) {
-    const int64_t count = std::min(steps.run(i), end - i);
-    copy_run<Element>(to + (i - begin) * size, from + steps.offset(i), steps.stride(size), count);
-    i += count;
+// Positions [begin, begin + count) as runs along the last axis: visit(offset, index, count), the
+// index counted from `begin`.
+template <class Visit>
+void for_each_run(const Steps& steps, int64_t begin, int64_t count, Visit visit) {
+  for (int64_t i = 0; i < count;) {
+    const int64_t run = std::min(steps.run(begin + i), count - i);
+    visit(steps.offset(begin + i), i, run);
+    i += run;
   }
 }
 
@@ -72,12 +73,17 @@ void copy_block(const Operand& operand, const OperandBlock& block) {
   const int64_t line = along ? block.position : block.depth;
   const int64_t lines = along ? block.count : block.depths;
   const int64_t begin = along ? block.depth : block.position;
-  const int64_t end = begin + (along ? block.depths : block.count);
+  const int64_t count = along ? block.depths : block.count;
+  constexpr int64_t size = sizeof(Element);
   const std::byte* base = operand.base + operand.outer.offset(block.outer);
-  auto* to = static_cast<std::byte*>(block.to);
-  for (int64_t i = 0; i < lines; ++i)
-    copy_line<Element>(to + i * block.stride * int64_t(sizeof(Element)),
-                       base + line_steps.offset(line + i), element_steps, begin, end);
+  for (int64_t i = 0; i < lines; ++i) {
+    auto* to = static_cast<std::byte*>(block.to) + i * block.stride * size;
+    const std::byte* from = base + line_steps.offset(line + i);
+    for_each_run(element_steps, begin, count, [&](int64_t offset, int64_t index, int64_t run) {
+      copy_elements<Element>(to + index * size, size, from + offset, element_steps.stride(size),
+                             run);
+    });
+  }
 }
 
 // Blocks are transposed in registers, which needs every loop below unrolled.
@@ -203,13 +209,9 @@ template <class Element>
 void scatter_line(const Steps& steps, std::byte* to, int64_t begin, int64_t count,
                   const std::byte* from) {
   constexpr int64_t size = sizeof(Element);
-  for (int64_t i = 0; i < count;) {
-    const int64_t run = std::min(steps.run(begin + i), count - i);
-    std::byte* start = to + steps.offset(begin + i);
-    const int64_t stride = steps.stride(size);
-    for (int64_t j = 0; j < run; ++j) std::memcpy(start + j * stride, from + (i + j) * size, size);
-    i += run;
-  }
+  for_each_run(steps, begin, count, [&](int64_t offset, int64_t index, int64_t run) {
+    copy_elements<Element>(to + offset, steps.stride(size), from + index * size, size, run);
+  });
 }
 
 }  // namespace
