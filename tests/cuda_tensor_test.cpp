@@ -20,6 +20,8 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
+bool on_real_gpu = false;
+
 std::vector<float> random_values(size_t count, unsigned seed) {
   std::mt19937 random(seed);
   std::normal_distribution<float> normal;
@@ -197,6 +199,49 @@ TEST_F(CudaTensorTest, ATrainingLoopFollowsTheCpus) {
   for (size_t i = 0; i < here.size(); ++i) EXPECT_NEAR(here[i], there[i], 1e-5) << i;
 }
 
+TEST_F(CudaTensorTest, ModulesMoveWithTheirGradients) {
+  manual_seed(1);
+  LayerNorm norm(64);
+  norm.to(cuda(0));
+  for (const ParameterRef& parameter : norm.parameters()) EXPECT_EQ(parameter.device(), cuda(0));
+  std::vector<float> values = random_values(5 * 64, 9);
+  auto gradients = [&](Device device) {
+    Tensor y = norm(from_vector(values, {5, 64}, device));
+    backward((y * y * y).sum());
+    norm.to(cpu);
+    return norm.parameters()[0].grad().to_vector<float>();
+  };
+  std::vector<float> there = gradients(cuda(0));
+  norm.zero_grad();
+  std::vector<float> here = gradients(cpu);
+  for (size_t i = 0; i < here.size(); ++i)
+    EXPECT_NEAR(here[i], there[i], 1e-4 * std::max(1.f, std::abs(here[i])));
+}
+
+TEST_F(CudaTensorTest, ANetworkTrainsAsOnTheCpu) {
+  if (!on_real_gpu) GTEST_SKIP() << "products run on a GPU only";
+  auto losses = [](Device device) {
+    manual_seed(3);
+    Sequential model(Linear(20, 64), LayerNorm(64), GELU(), Linear(64, 10));
+    model.to(device);
+    AdamW optimizer(model.parameters(), {.lr = 0.01});
+    std::vector<float> values;
+    for (int step = 0; step < 30; ++step) {
+      Tensor x = from_vector(random_values(32 * 20, unsigned(step % 4)), {32, 20}, device);
+      Tensor target = x[{Slice{}, Slice{0, 10}}] * 2.0;
+      optimizer.zero_grad();
+      Tensor error = model(x) - target, loss = (error * error).mean();
+      backward(loss);
+      optimizer.step();
+      values.push_back(loss.item<float>());
+    }
+    return values;
+  };
+  std::vector<float> here = losses(cpu), there = losses(cuda(0));
+  EXPECT_LT(here.back(), 0.5f * here.front());
+  for (size_t i = 0; i < here.size(); ++i) EXPECT_NEAR(here[i], there[i], 1e-2 * here[i]) << i;
+}
+
 /// Three kernels that cannot be one.
 Tensor three_launches(const Tensor& x) {
   Tensor a = x - x.mean();
@@ -344,6 +389,7 @@ TEST_F(CudaTensorTest, AFailureAtEveryDriverCallOfAFirstRunIsSurvived) {
 
 int main(int count, char** arguments) {
   ::testing::InitGoogleTest(&count, arguments);
-  std::printf("on %s\n", encore::fake_cuda::use_gpu_or_fake() ? "a GPU" : "the fake driver");
+  encore::on_real_gpu = encore::fake_cuda::use_gpu_or_fake();
+  std::printf("on %s\n", encore::on_real_gpu ? "a GPU" : "the fake driver");
   return RUN_ALL_TESTS();
 }
