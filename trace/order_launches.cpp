@@ -149,9 +149,8 @@ class Orderer {
     for (uint32_t other : others)
       if (place_of_[other] >= begin && moves[place_of_[other] - begin]) return false;
     if (end > begin) {
-      auto middle = std::stable_partition(order_.begin() + begin, order_.begin() + end + 1,
-                                          [&](uint32_t g) { return !moves[place_of_[g] - begin]; });
-      (void)middle;
+      std::stable_partition(order_.begin() + begin, order_.begin() + end + 1,
+                            [&](uint32_t g) { return !moves[place_of_[g] - begin]; });
       for (uint32_t i = begin; i <= end; ++i) place_of_[order_[i]] = i;
     }
     for (uint32_t other : others) users_[other].push_back(group);
