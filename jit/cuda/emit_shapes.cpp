@@ -145,9 +145,15 @@ void Generator::end_column(uint32_t i, bool from_sweep) {
     decode("e", Role::inner, Role::inner);
     store("total");
   } else {
-    out_.line("const {} e = {} + t * {};", index, first, vector_);
-    out_.open("if (e < inner)");
-    decode("e", Role::inner, Role::inner);
+    if (schedule_.lanes && rows) {
+      out_.line("const {} stop = {};", index, row_steps());
+      place_inner("k");
+      out_.open("if (valid)");
+    } else {
+      out_.line("const {} e = {} + t * {};", index, first, vector_);
+      out_.open("if (e < inner)");
+      decode("e", Role::inner, Role::inner);
+    }
     if (is_vector_access(accumulator.access)) {
       out_.line("store_vector<{}>(a{} + ({}), c{} + k * {});", vector_, access.argument,
                 place_of(access), i, vector_);
@@ -274,6 +280,16 @@ void Generator::place_inner(const std::string& slot) {
   decode("e", Role::inner, Role::inner);
 }
 
+/// Vectors of a row for each thread of its team.
+std::string Generator::row_steps() const {
+  if (schedule_.lanes && schedule_.vector_axis != none) {
+    std::string last = fixed_extent(schedule_.vector_axis);
+    return fmt::format("inner / {} * (({} + 31) / 32)", last, last);
+  }
+  uint32_t width = variant_.team * vector_;
+  return fmt::format("(inner + {}) / {}", width - 1, width);
+}
+
 void Generator::emit_sweep(uint32_t stage) {
   out_.line("// sweep");
   for (ValueId id : reuse_.computed[stage])
@@ -282,12 +298,7 @@ void Generator::emit_sweep(uint32_t stage) {
   if (has_inner()) {
     std::string index = index_type(), outside = valid_;
     out_.open("");
-    std::string width = std::to_string(variant_.team * vector_);
-    std::string steps = fmt::format("(inner + {} - 1) / {}", width, width);
-    if (schedule_.lanes && schedule_.vector_axis != none) {
-      std::string last = fixed_extent(schedule_.vector_axis);
-      steps = fmt::format("inner / {} * (({} + 31) / 32)", last, last);
-    }
+    std::string steps = row_steps();
     Batch batch{.stages = {stage}, .count = slots_, .kept = true};
     if (variant_.shape == Shape::rows && slots_) {
       int64_t points = fixed_points(kernel_, Role::inner);

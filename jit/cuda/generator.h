@@ -79,6 +79,7 @@ class Generator {
   void emit_sweep(uint32_t stage);
   void emit_row_stage(uint32_t stage);
   void place_inner(const std::string& slot);
+  std::string row_steps() const;
   void begin_columns();
   void end_columns();
   void end_column(uint32_t accumulator, bool from_sweep);

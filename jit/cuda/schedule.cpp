@@ -178,20 +178,10 @@ class Scheduler {
     return true;
   }
 
-  /// Kernels whose sizes are all compiled in are launched for one segment at a time, save the
-  /// smallest, whose sizes are fixed whatever they are compiled for.
   uint32_t capacity() const {
     size_t words = 2 + kernel_.arguments.size() + kernel_.scalars.size();
-    bool generic = true;
-    bool all_fixed = true;
-    for (const Size& size : kernel_.sizes) {
-      all_fixed &= size.fixed;
-      generic &= !size.fixed || size.value == 0 || size.value == 1;
-      words += !size.fixed;
-    }
-    if (all_fixed && !generic) return 1;
-    size_t capacity = (most_parameter_bytes - 24) / (8 * words + 4);
-    return uint32_t(std::clamp<size_t>(capacity, 1, 128));
+    for (const Size& size : kernel_.sizes) words += !size.fixed;
+    return uint32_t(std::clamp<size_t>((most_parameter_bytes - 24) / (8 * words + 4), 1, 128));
   }
 
   // ---- Shapes ----------------------------------------------------------------------------------
@@ -385,12 +375,13 @@ bool moves_along(const Kernel& kernel, const Access& access, uint32_t axis) {
 
 int64_t fixed_points(const Kernel& kernel, Role role) {
   int64_t points = 1;
+  bool free = false;
   for (const Axis& axis : kernel.axes) {
     if (axis.role != role) continue;
-    if (!kernel.sizes[axis.extent].fixed) return -1;
-    points *= kernel.sizes[axis.extent].value;
+    free |= !kernel.sizes[axis.extent].fixed;
+    if (kernel.sizes[axis.extent].fixed) points *= kernel.sizes[axis.extent].value;
   }
-  return points;
+  return free && points != 0 ? -1 : points;
 }
 
 std::vector<uint64_t> varying_axes(const Kernel& kernel) {
