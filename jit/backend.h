@@ -19,6 +19,12 @@ namespace encore::jit {
 struct Limits {
   uint32_t arguments = 64;
   uint32_t instructions = max_instructions;
+  // Rows that column accumulators add up are cut into chunks of about so many elements, into at
+  // most so many chunks; into more, up to `most_narrow_chunks`, where that makes no more than
+  // `chunked_columns` columns in all. Part of the accumulation order, so constants of a backend.
+  int64_t chunk_elements = 1 << 16;
+  int64_t most_chunks = 64, most_narrow_chunks = 64;
+  int64_t chunked_columns = 1 << 19;
 };
 
 /// What `compile` makes of one kernel. `bytes` are free of addresses and may be stored.

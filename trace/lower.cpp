@@ -8,9 +8,6 @@
 namespace encore::trace {
 namespace {
 
-/// A chunk of rows holds about this many elements; more rows are cut, up to `most_chunks`.
-constexpr int64_t chunk_elements = 1 << 16, most_chunks = 64;
-
 /// partials[chunk][element] -> result[element]
 jit::Kernel finish_kernel(jit::Reduce reduce, DType dtype, DType stored, int64_t chunks,
                           int64_t count) {
@@ -30,8 +27,8 @@ jit::Kernel finish_kernel(jit::Reduce reduce, DType dtype, DType stored, int64_t
 
 class Lowering {
  public:
-  Lowering(const Graph& graph, const Fusion& fusion)
-      : graph_(graph), fusion_(fusion), buffer_of_(graph.nodes.size(), ~0u) {}
+  Lowering(const Graph& graph, const Fusion& fusion, const jit::Limits& limits)
+      : graph_(graph), fusion_(fusion), limits_(limits), buffer_of_(graph.nodes.size(), ~0u) {}
 
   LoweredTrace run() {
     std::vector<bool> stored = find_stored();
@@ -87,7 +84,7 @@ class Lowering {
   }
 
   void lower_one(const Cluster& cluster, const std::vector<bool>& stored) {
-    ClusterKernels made = lower_cluster(graph_, fusion_, cluster, stored);
+    ClusterKernels made = lower_cluster(graph_, fusion_, cluster, stored, limits_);
     for (ClusterKernel& part : made.kernels) {
       PlannedKernel planned{.kernel = std::move(part.kernel),
                             .scalar_slots = std::move(part.scalar_slots),
@@ -133,18 +130,21 @@ class Lowering {
 
   const Graph& graph_;
   const Fusion& fusion_;
+  const jit::Limits& limits_;
   std::vector<uint32_t> buffer_of_;
   LoweredTrace result_;
 };
 
 }  // namespace
 
-LoweredTrace lower(const Graph& graph, const Fusion& fusion) {
-  return Lowering(graph, fusion).run();
+LoweredTrace lower(const Graph& graph, const Fusion& fusion, const jit::Limits& limits) {
+  return Lowering(graph, fusion, limits).run();
 }
 
-int64_t rows_per_chunk(int64_t rows, int64_t inner) {
-  int64_t chunks = std::clamp<int64_t>(rows * inner / chunk_elements, 1, most_chunks);
+int64_t rows_per_chunk(int64_t rows, int64_t inner, const jit::Limits& limits) {
+  int64_t most = std::clamp(limits.chunked_columns / std::max<int64_t>(inner, 1),
+                            limits.most_chunks, limits.most_narrow_chunks);
+  int64_t chunks = std::clamp<int64_t>(rows * inner / limits.chunk_elements, 1, most);
   return std::max<int64_t>(1, (rows + chunks - 1) / chunks);
 }
 

@@ -1,5 +1,6 @@
 // From clusters to kernels: ops become instructions, movements become index maps.
 #pragma once
+#include <encore/jit/backend.h>
 #include <encore/jit/kernel.h>
 #include <encore/trace/fuse.h>
 
@@ -27,6 +28,6 @@ struct LoweredTrace {
   std::vector<uint32_t> output_buffers;  // by output
 };
 
-LoweredTrace lower(const Graph& graph, const Fusion& fusion);
+LoweredTrace lower(const Graph& graph, const Fusion& fusion, const jit::Limits& limits);
 
 }  // namespace encore::trace

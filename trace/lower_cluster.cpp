@@ -20,8 +20,8 @@ bool has(uint32_t mask, size_t axis) { return mask >> axis & 1; }
 class ClusterLowering : private ValueLowering {
  public:
   ClusterLowering(const Graph& graph, const Fusion& fusion, const Cluster& cluster,
-                  const std::vector<bool>& stored)
-      : ValueLowering(graph, fusion, cluster), stored_(stored) {}
+                  const std::vector<bool>& stored, const jit::Limits& limits)
+      : ValueLowering(graph, fusion, cluster), stored_(stored), limits_(limits) {}
 
   ClusterKernel run() {
     choose_axes();
@@ -95,7 +95,7 @@ class ClusterLowering : private ValueLowering {
     for (size_t axis = 0; axis < count; ++axis)
       if (has(inner, axis) || has(rows, axis))
         (has(inner, axis) ? inner_count : row_count) *= cluster_.extents[axis];
-    int64_t chunk = rows_per_chunk(row_count, inner_count);
+    int64_t chunk = rows_per_chunk(row_count, inner_count, limits_);
     builder_.set_rows_per_chunk(chunk);
     chunks_ = std::max<int64_t>(1, (row_count + chunk - 1) / chunk);
   }
@@ -228,7 +228,8 @@ class ClusterLowering : private ValueLowering {
         stack.pop_back();
         if (!seen.insert(id).second) continue;
         auto earlier = computed.find(id);
-        if (earlier != computed.end() && runs_sweep(id) && is_kept(id, earlier->second, phase)) continue;
+        if (earlier != computed.end() && runs_sweep(id) && is_kept(id, earlier->second, phase))
+          continue;
         for (NodeId source : sources(id))
           if (!is_row_reduction(source)) stack.push_back(source);
       }
@@ -396,6 +397,7 @@ class ClusterLowering : private ValueLowering {
   }
 
   const std::vector<bool>& stored_;
+  const jit::Limits& limits_;
   int64_t chunks_ = 1;
   std::vector<Role> roles_;  // by kernel axis
   std::map<NodeId, uint32_t> phase_;
@@ -408,9 +410,9 @@ class ClusterLowering : private ValueLowering {
 }  // namespace
 
 ClusterKernels lower_cluster(const Graph& graph, const Fusion& fusion, const Cluster& cluster,
-                             const std::vector<bool>& stored) {
+                             const std::vector<bool>& stored, const jit::Limits& limits) {
   ClusterKernels result;
-  auto lowering = [&] { return ClusterLowering(graph, fusion, cluster, stored); };
+  auto lowering = [&] { return ClusterLowering(graph, fusion, cluster, stored, limits); };
   if (cluster.scatters) {
     result.kernels.push_back(lowering().run_copy());
     result.kernels.push_back(lowering().run_scatter());

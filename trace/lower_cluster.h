@@ -1,5 +1,6 @@
 // One cluster as a kernel (two, where a scatter first copies what it adds to).
 #pragma once
+#include <encore/jit/backend.h>
 #include <encore/jit/kernel.h>
 #include <encore/trace/fuse.h>
 #include <encore/trace/kernel_builder.h>
@@ -26,12 +27,12 @@ struct ClusterKernels {
 
 /// `stored[node]`: someone outside the cluster reads it.
 ClusterKernels lower_cluster(const Graph& graph, const Fusion& fusion, const Cluster& cluster,
-                             const std::vector<bool>& stored);
+                             const std::vector<bool>& stored, const jit::Limits& limits);
 
 jit::Reduce reduce_of(OpId op);
 
 /// How many rows a chunk of column accumulators takes in: a matter of one reduction's own extents,
 /// so that as many side by side give the same bits as each alone.
-int64_t rows_per_chunk(int64_t rows, int64_t inner);
+int64_t rows_per_chunk(int64_t rows, int64_t inner, const jit::Limits& limits);
 
 }  // namespace encore::trace

@@ -124,7 +124,7 @@ Planned plan_with(const Graph& graph, jit::Backend& backend, bool updates_apart)
   jit::Limits limits = backend.limits();
   do {
     planned.fusion = fuse(graph, limits, updates_apart);
-    planned.lowered = lower(graph, planned.fusion);
+    planned.lowered = lower(graph, planned.fusion, limits);
     limits.instructions /= 2;
   } while (!fits(planned.lowered) && limits.instructions > 0);
   for (PlannedKernel& kernel : planned.lowered.kernels) {

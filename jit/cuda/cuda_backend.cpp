@@ -36,7 +36,10 @@ class CudaBackend final : public Backend {
     return fmt::format("nvrtc {} sm_{}{} format {}", compiler_, gpu_.compute_capability(),
                        target().strict ? " strict" : "", format_version);
   }
-  Limits limits() const override { return {}; }
+  Limits limits() const override {
+    // Three blocks for each of 132 multiprocessors; in strict mode as everywhere.
+    return settings().strict ? Limits{} : Limits{.most_narrow_chunks = 396};
+  }
 
   std::vector<Binary> compile(std::span<const Kernel* const> kernels) override {
     std::vector<Binary> binaries;

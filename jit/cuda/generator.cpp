@@ -32,10 +32,12 @@ void Generator::emit_parameters() {
 
 void Generator::emit_function(uint32_t number) {
   variant_ = schedule_.variants[number];
+  std::string bounds = std::to_string(variant_.threads());
+  if (variant_.blocks) bounds += fmt::format(", {}", variant_.blocks);
   out_.open(
       "extern \"C\" __global__ void __launch_bounds__({}) {}(const __grid_constant__ "
       "{}_Parameters p)",
-      variant_.threads(), function_symbol(symbol_, number), symbol_);
+      bounds, function_symbol(symbol_, number), symbol_);
   emit_segment();
   if (schedule_.vector > 1 && schedule_.needs_single) {
     out_.open("if (w[0] & 1)");

@@ -164,12 +164,16 @@ class Finder {
     if (instruction.op == Opcode::load) need_access(instruction.aux, stage);
   }
 
-  /// Loads are always kept: memory may have changed since.
+  /// Loads are kept in any case, since memory may have changed; save those of what all rows share,
+  /// which is near.
   bool keep(ValueId value) {
     if (reuse_.kept[value]) return true;
     const Instruction& instruction = kernel_.instructions[value];
     uint32_t cost = elements_ * (size_of(instruction.dtype) == 8 ? 2 : 1);
     bool load = instruction.op == Opcode::load;
+    if (load && !(axes_[value] & ~inner_) &&
+        kernel_.arguments[kernel_.accesses[instruction.aux].argument].use == Use::read)
+      return false;
     if (!load && (used_ + cost > registers_ || expense(value) < worth_keeping)) return false;
     used_ += cost;
     return reuse_.kept[value] = true;

@@ -9,6 +9,7 @@ namespace {
 
 constexpr int64_t narrow_limit = (int64_t(1) << 31) - (int64_t(1) << 22);
 constexpr uint32_t registers_in_flight = 32;
+constexpr int64_t few_points = 16384;
 constexpr size_t most_parameter_bytes = 4064;
 
 bool is_fixed(const Kernel& kernel, SizeId size) {
@@ -202,6 +203,13 @@ class Scheduler {
   }
 
   void plan_points() {
+    int64_t points = inner_ < 0 || rows_ < 0 || outer_ < 0 ? -1 : inner_ * rows_ * outer_;
+    if (points >= 0 && points <= few_points) {
+      // A thread for each point: what counts is how long one takes.
+      schedule_.vector = 1;
+      schedule_.variants.push_back({.shape = Shape::points, .team = 64});
+      return;
+    }
     schedule_.variants.push_back({.shape = Shape::points, .team = 256, .unroll = unroll(4)});
   }
 
@@ -295,13 +303,14 @@ class Scheduler {
     }
     if (!variant.slots) variant.team = std::min(team, 512u);
     bool one_team = chunked && (target_.strict || schedule_.serial || !variant.slots);
-    uint32_t block = chunked ? 512 : 256;
-    variant.teams = one_team ? 1 : std::max(1u, block / variant.team);
+    variant.teams = one_team ? 1 : std::max(1u, 256 / variant.team);
     if (chunked && !one_team && is_fixed(kernel_, kernel_.rows_per_chunk)) {
       int64_t most = std::max<int64_t>(1, kernel_.size(kernel_.rows_per_chunk) / 2);
-      while (variant.teams > most) variant.teams /= 2;
+      while (variant.teams > most && variant.threads() > 32) variant.teams /= 2;
     }
     while (variant.teams > 15 && variant.team > 32) variant.teams /= 2;
+    if (chunked && variant.slots && variant.threads() >= 256)
+      variant.blocks = std::max(1u, 768 / variant.threads());
     if (can_split(chunked) && inner_ >= least_split_row && outer_ >= 0 && rows_ >= 0 &&
         outer_ * rows_ <= most_split_rows)
       return plan_split();

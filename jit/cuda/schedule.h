@@ -26,6 +26,7 @@ struct Variant {
   uint32_t slots = 0;   // rows: vectors of a row that a thread keeps; 0: it reads them again
   uint32_t unroll = 1;  // vectors (columns: rows) in flight
   uint32_t step = 0;    // split: up to which sweep it goes
+  uint32_t blocks = 0;  // that a multiprocessor shall hold at least; 0: as it comes
   uint32_t threads() const { return team * teams; }
 };
 
