@@ -23,8 +23,8 @@ std::vector<Request> random_requests(uint32_t count, uint32_t times, uint32_t lo
     uint32_t last = std::min(times - 1, first + uint32_t(random() % longest));
     requests.push_back({{first, last}, int64_t(1) << (random() % 16)});
   }
-  std::stable_sort(requests.begin(), requests.end(),
-                   [](const Request& a, const Request& b) { return a.bytes > b.bytes; });
+  std::sort(requests.begin(), requests.end(),
+            [](const Request& a, const Request& b) { return a.bytes > b.bytes; });
   return requests;
 }
 

@@ -104,12 +104,12 @@ class Orderer {
               pairs.push_back({input, kernel.buffers[writes], g});
         }
       }
-    auto bytes = [&](const Pair& pair) { return trace_.buffers[pair.input].bytes; };
-    std::stable_sort(pairs.begin(), pairs.end(), [&](const Pair& a, const Pair& b) {
-      bool a_leaf = trace_.buffers[a.input].leaf != nobody;
-      bool b_leaf = trace_.buffers[b.input].leaf != nobody;
-      return std::tuple(bytes(b), b_leaf) < std::tuple(bytes(a), a_leaf);
-    });
+    auto rank = [&](const Pair& pair) {
+      const PlanBuffer& input = trace_.buffers[pair.input];
+      return std::tuple(-input.bytes, input.leaf == nobody, pair.group, pair.input, pair.result);
+    };
+    std::sort(pairs.begin(), pairs.end(),
+              [&](const Pair& a, const Pair& b) { return rank(a) < rank(b); });
     return pairs;
   }
 
@@ -149,8 +149,14 @@ class Orderer {
     for (uint32_t other : others)
       if (place_of_[other] >= begin && moves[place_of_[other] - begin]) return false;
     if (end > begin) {
-      std::stable_partition(order_.begin() + begin, order_.begin() + end + 1,
-                            [&](uint32_t g) { return !moves[place_of_[g] - begin]; });
+      std::vector<uint32_t> moved;
+      uint32_t next = begin;
+      for (uint32_t i = begin; i <= end; ++i)
+        if (moves[i - begin])
+          moved.push_back(order_[i]);
+        else
+          order_[next++] = order_[i];
+      std::copy(moved.begin(), moved.end(), order_.begin() + next);
       for (uint32_t i = begin; i <= end; ++i) place_of_[order_[i]] = i;
     }
     for (uint32_t other : others) users_[other].push_back(group);

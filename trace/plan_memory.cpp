@@ -93,11 +93,11 @@ class Planner {
     }
     heir_of_.assign(units_.size(), nobody);
     for (auto& [bytes, all] : by_bytes) {
-      std::stable_sort(all.leaves.begin(), all.leaves.end(), [&](uint32_t a, uint32_t b) {
-        return units_[a].life.last < units_[b].life.last;
+      std::sort(all.leaves.begin(), all.leaves.end(), [&](uint32_t a, uint32_t b) {
+        return std::pair(units_[a].life.last, a) < std::pair(units_[b].life.last, b);
       });
-      std::stable_sort(all.outputs.begin(), all.outputs.end(), [&](uint32_t a, uint32_t b) {
-        return units_[a].life.first < units_[b].life.first;
+      std::sort(all.outputs.begin(), all.outputs.end(), [&](uint32_t a, uint32_t b) {
+        return std::pair(units_[a].life.first, a) < std::pair(units_[b].life.first, b);
       });
       auto leaf = all.leaves.begin();
       for (uint32_t output : all.outputs)
@@ -131,8 +131,9 @@ class Planner {
     for (Unit& unit : units_)
       if (unit.leaf_buffer == nobody && unit.output == nobody && unit.life.first != nobody)
         order.push_back(&unit);
-    std::stable_sort(order.begin(), order.end(),
-                     [](const Unit* a, const Unit* b) { return a->bytes > b->bytes; });
+    std::sort(order.begin(), order.end(), [](const Unit* a, const Unit* b) {
+      return std::pair(-a->bytes, a) < std::pair(-b->bytes, b);
+    });
     GrowingRange arena(order_.launch_of.empty() ? 1 : order_.launch_of.back() + 1);
     for (Unit* unit : order)
       if (!find_host(*unit)) unit->home.offset = arena.place(unit->life, unit->bytes);
