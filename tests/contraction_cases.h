@@ -137,35 +137,41 @@ inline Kernel convolution_kernel(int64_t images, int64_t size, int64_t channels,
 
 class ContractionCases {
  public:
-  /// `large`: sizes that only a fast machine should run.
+  /// `large`: with shapes that only code that is never run should take.
   static std::vector<ContractionCase> make(bool large) {
     ContractionCases cases;
-    cases.add_products(large);
-    cases.add_others(large);
+    cases.add_products();
+    cases.add_others();
+    if (large) cases.add_large();
+    return std::move(cases.cases_);
+  }
+  static std::vector<ContractionCase> make_large() {
+    ContractionCases cases;
+    cases.add_large();
     return std::move(cases.cases_);
   }
 
  private:
   void add(const std::string& name, const Kernel& kernel, const std::vector<int64_t>& elements,
-           int64_t depth, int64_t summed = 1) {
+           int64_t depth, int64_t summed = 1, bool fixed_too = true) {
     const bool exact = !is_floating(kernel.contraction->dtype);
-    cases_.push_back({name, with_data(kernel, elements), depth, summed, exact});
+    if (fixed_too) cases_.push_back({name, with_data(kernel, elements), depth, summed, exact});
     cases_.push_back({name + ", sizes as arguments",
                       with_data(with_sizes_as_arguments(kernel), elements), depth, summed, exact});
   }
 
   void add_product(DType memory, int64_t batch, int64_t m, int64_t n, int64_t k, int transposed,
-                   MatmulPrecision precision = MatmulPrecision::highest) {
+                   MatmulPrecision precision = MatmulPrecision::highest, bool fixed_too = true) {
     Kernel kernel =
         matmul_kernel(compute_dtype(memory), batch, m, n, k, transposed & 1, transposed & 2);
     for (Argument& argument : kernel.arguments) argument.dtype = memory;
     kernel.contraction->precision = precision;
     add(fmt::format("{} {} x ({} x {} x {}) {} {}", name_of(memory), batch, m, k, n, transposed,
                     name_of(precision)),
-        kernel, {batch * m * k, batch * k * n, batch * m * n}, k);
+        kernel, {batch * m * k, batch * k * n, batch * m * n}, k, 1, fixed_too);
   }
 
-  void add_products(bool large) {
+  void add_products() {
     for (int transposed = 0; transposed < 4; ++transposed) {
       for (DType dtype : {f32, f64, bf16, f16, i32, u8, i64, i16}) {
         add_product(dtype, 1, 70, 33, 100, transposed);
@@ -177,22 +183,9 @@ class ContractionCases {
     for (auto [m, n, k] : {std::tuple{0, 5, 3}, {5, 0, 3}, {5, 7, 0}, {1, 1, 1}, {3, 1, 700}})
       add_product(f32, 2, m, n, k, 0);
     add_product(f32, 0, 3, 4, 5, 0);
-    if (!large) return;
-    const int64_t shapes[][3] = {
-        {512, 512, 512}, {1024, 1024, 1024}, {64, 784, 512},  {256, 512, 10}, {4096, 256, 1024},
-        {33, 77, 130},   {128, 784, 512},    {128, 512, 256}, {128, 256, 10}, {784, 128, 512},
-        {512, 128, 256}, {256, 128, 10},     {1, 4096, 1000}, {2048, 128, 1}, {130, 20000, 70}};
-    for (auto [m, k, n] : shapes) {
-      for (int transposed = 0; transposed < 4; ++transposed) {
-        add_product(f32, 1, m, n, k, transposed);
-        add_product(f32, 1, m, n, k, transposed, MatmulPrecision::high);
-        add_product(bf16, 1, m, n, k, transposed);
-      }
-      add_product(f64, 1, m, n, k, 0);
-    }
   }
 
-  void add_others(bool large) {
+  void add_others() {
     for (int64_t rows : {0, 1, 9, 10, 11, 64, 137})
       add_bias_relu(rows, 70, rows % 2 ? 20 : 150, 10);
     add_bias_relu(256, 64, 100, 128);
@@ -202,7 +195,23 @@ class ContractionCases {
     add("many axes", many_axes_kernel(), {2 * 45 * 60, 60 * 63, 2 * 45 * 63, 45}, 60);
     add("convolution", convolution_kernel(2, 12, 5, 20),
         {2 * 12 * 12 * 5, 20 * 45, 2 * 10 * 10 * 20}, 45);
-    if (!large) return;
+  }
+
+  void add_large() {
+    const int64_t shapes[][3] = {
+        {512, 512, 512},  {1024, 1024, 1024}, {64, 784, 512},  {256, 512, 10},   {4096, 256, 1024},
+        {33, 77, 130},    {128, 784, 512},    {128, 512, 256}, {128, 256, 10},   {784, 128, 512},
+        {512, 128, 256},  {256, 128, 10},     {1, 4096, 1000}, {2048, 128, 1},   {130, 20000, 70},
+        {1025, 513, 511}, {2000, 100, 3000},  {640, 8, 640},   {2048, 1024, 512}};
+    int number = 0;
+    for (auto [m, k, n] : shapes) {
+      add_product(f32, 1, m, n, k, number % 4, MatmulPrecision::highest, number % 5 == 0);
+      add_product(f32, 1, m, n, k, (number + 1) % 4, MatmulPrecision::high, number % 5 == 1);
+      add_product(bf16, 1, m, n, k, (number + 2) % 4, MatmulPrecision::highest, number % 5 == 2);
+      if (number % 4 == 0) add_product(f64, 1, m, n, k, 0, MatmulPrecision::highest, false);
+      ++number;
+    }
+    add_product(f16, 24, 256, 256, 64, 2);
     add_bias_relu(8192, 512, 256, 128);
     add_bias_relu(128, 512, 784, 128);
     add("convolution", convolution_kernel(16, 34, 32, 64),

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <regex>
 #include <sstream>
 
 namespace encore::jit::cuda {
@@ -36,15 +37,16 @@ struct Group { unsigned arrived = 0, members = 0, round = 0; };
 struct Fiber { jmp_buf place; ucontext_t start; bool begun, done; std::vector<char> stack; };
 static std::vector<Fiber> fibers;
 static std::vector<Group> warps, teams;
-static Group whole;
-static u64 traded[1024];
+static std::vector<Group> wholes;  // by block of the cluster
+static Group whole_cluster;
+static unsigned me = 0, block_threads = 0;  // which fiber runs; fibers of a block
+static u64 traded[4096];
 static jmp_buf scheduler;
 static void (*entry)(const void*);
 static const void* parameters;
 static unsigned team_size = 0;
 
 static void yield() {
-  unsigned me = threadIdx.x;
   if (_setjmp(fibers[me].place) == 0) _longjmp(scheduler, 1);
 }
 static void wait(Group& group) {
@@ -52,13 +54,15 @@ static void wait(Group& group) {
   if (++group.arrived == group.members) { group.arrived = 0; ++group.round; return; }
   while (group.round == round) yield();
 }
-static Group& my_warp() { return warps[threadIdx.x / 32]; }
-static void __syncthreads() { wait(whole); }
+static Group& my_warp() {
+  return warps[me / block_threads * ((block_threads + 31) / 32) + threadIdx.x / 32];
+}
+static void __syncthreads() { wait(wholes[me / block_threads]); }
 static void __syncwarp() { wait(my_warp()); }
 template <int team, int count>
 static void team_barrier() {
   if (team <= 32) return wait(my_warp());
-  if (count == 1) return wait(whole);
+  if (count == 1) return __syncthreads();
   teams[threadIdx.x / team].members = team;
   wait(teams[threadIdx.x / team]);
 }
@@ -66,9 +70,9 @@ template <class T>
 static T trade(T a, unsigned from) {
   u64 bits = 0;
   memcpy(&bits, &a, sizeof a);
-  traded[threadIdx.x] = bits;
+  traded[me] = bits;
   wait(my_warp());
-  if (from / 32 == threadIdx.x / 32 && from < fibers.size()) bits = traded[from];
+  if (from / 32 == threadIdx.x / 32 && from < block_threads) bits = traded[me - threadIdx.x + from];
   wait(my_warp());
   memcpy(&a, &bits, sizeof a);
   return a;
@@ -81,11 +85,11 @@ template <class T>
 static T __shfl_sync(u32, T a, int lane) { return trade(a, threadIdx.x / 32 * 32 + (unsigned)lane); }
 static u32 __ballot_sync(u32, int a) {
   u32 all = 0;
-  traded[threadIdx.x] = a != 0;
+  traded[me] = a != 0;
   wait(my_warp());
   for (unsigned i = 0; i < 32; ++i) {
     unsigned other = threadIdx.x / 32 * 32 + i;
-    if (other < fibers.size() && traded[other]) all |= 1u << i;
+    if (other < block_threads && traded[me - threadIdx.x + other]) all |= 1u << i;
   }
   wait(my_warp());
   return all;
@@ -94,23 +98,29 @@ static int __ffs(int a) { return __builtin_ffs(a); }
 
 static void begin() {
   entry(parameters);
-  fibers[threadIdx.x].done = true;
+  fibers[me].done = true;
   _longjmp(scheduler, 1);
 }
-static void run_block(unsigned threads) {
-  fibers.resize(threads);
-  warps.assign((threads + 31) / 32, {});
-  teams.assign(threads, {});
-  whole = {0, threads, 0};
-  for (unsigned w = 0; w < warps.size(); ++w) warps[w].members = std::min(32u, threads - 32 * w);
+// Blocks first_block, first_block + 1, ... of one cluster.
+static void run_cluster(unsigned first_block, unsigned blocks, unsigned threads) {
+  fibers.resize(blocks * threads);
+  warps.assign(blocks * ((threads + 31) / 32), {});
+  teams.assign(blocks * threads, {});
+  wholes.assign(blocks, {0, threads, 0});
+  whole_cluster = {0, blocks * threads, 0};
+  block_threads = threads;
+  for (unsigned w = 0; w < warps.size(); ++w)
+    warps[w].members = std::min(32u, threads - 32 * (w % ((threads + 31) / 32)));
   for (Fiber& fiber : fibers) fiber.begun = fiber.done = false, fiber.stack.resize(1 << 16);
-  volatile unsigned left = threads;
+  volatile unsigned left = blocks * threads;
   volatile unsigned turn = 0;
   while (left > 0) {
-    for (turn = 0; turn < threads; turn = turn + 1) {
+    for (turn = 0; turn < blocks * threads; turn = turn + 1) {
       Fiber& fiber = fibers[turn];
       if (fiber.done) continue;
-      threadIdx.x = turn;
+      me = turn;
+      threadIdx.x = turn % threads;
+      blockIdx.x = first_block + turn / threads;
       if (_setjmp(scheduler) == 0) {
         if (fiber.begun) _longjmp(fiber.place, 1);
         fiber.begun = true;
@@ -124,10 +134,15 @@ static void run_block(unsigned threads) {
     }
   }
 }
-extern "C" void emulate(void (*function)(const void*), const void* block, unsigned grid,
-                        unsigned threads) {
+static std::vector<std::vector<unsigned char>> dynamic_memory;  // by block of the cluster
+static void emulate(void (*function)(const void*), const void* block, unsigned grid,
+                        unsigned threads, unsigned shared, unsigned cluster) {
   entry = function, parameters = block;
-  for (blockIdx.x = 0; blockIdx.x < grid; ++blockIdx.x) run_block(threads);
+  dynamic_memory.assign(cluster, {});
+  for (unsigned first = 0; first < grid; first += cluster) {
+    for (auto& memory : dynamic_memory) memory.assign(shared + 128, 0xff);
+    run_cluster(first, cluster, threads);
+  }
 }
 
 static u32 __float_as_uint(f32 a) { u32 r; memcpy(&r, &a, 4); return r; }
@@ -152,6 +167,9 @@ SATURATE(__float2ull_rz, f32, u64, 0.0, 18446744073709551616.0)
 SATURATE(__double2ull_rz, f64, u64, 0.0, 18446744073709551616.0)
 static u32 __umulhi(u32 a, u32 b) { return (u32)((u64)a * b >> 32); }
 static u64 __umul64hi(u64 a, u64 b) { return (u64)((unsigned __int128)a * b >> 64); }
+static f32 __fadd_rn(f32 a, f32 b) { return a + b; }
+static f32 __fsub_rn(f32 a, f32 b) { return a - b; }
+static f32 __fmul_rn(f32 a, f32 b) { return a * b; }
 static f32 __fmaf_rn(f32 a, f32 b, f32 c) { return fmaf(a, b, c); }
 static f64 __fma_rn(f64 a, f64 b, f64 c) { return fma(a, b, c); }
 static f32 __fsqrt_rn(f32 a) { return sqrtf(a); }
@@ -166,22 +184,119 @@ static u16 half_bits(f32 a) { _Float16 h = (_Float16)a; u16 r; memcpy(&r, &h, 2)
 static f32 from_half_bits(u16 a) { _Float16 h; memcpy(&h, &a, 2); return (f32)h; }
 )";
 
+// contraction_intrinsics() for the host. Fragments are laid out as PTX describes them; tensor cores
+// see what their dtype holds and cut off the rest.
+constexpr const char* contraction_shim = R"(
+#include <cstdio>
+#include <cstdlib>
+#define ENCORE_CONTRACTION_INTRINSICS
+#define __device__
+#define __cluster_dims__(...)
+static void require(bool holds, const char* what) {
+  if (!holds) { fprintf(stderr, "emulator: %s\n", what); abort(); }
+}
+namespace contraction {
+static unsigned char* shared_memory() {
+  unsigned char* bytes = dynamic_memory[me / block_threads].data();
+  return bytes + (128 - (u64)bytes % 128) % 128;
+}
+static u32 fragments[4096][6];
+// Element `e` of register `r` of a's fragment: row lane / 4 + 8 (r % 2), depth
+// word * (lane % 4 + 4 (r / 2)) + e; of b's likewise with columns.
+template <int depths, class Number>
+static void multiply(f32 (&sums)[4], const u32 (&a)[4], const u32 (&b)[2], Number number) {
+  for (int i = 0; i < 4; ++i) fragments[me][i] = a[i];
+  for (int i = 0; i < 2; ++i) fragments[me][4 + i] = b[i];
+  wait(my_warp());
+  constexpr int word = depths / 8;
+  const unsigned lane = threadIdx.x % 32, warp = me - lane;
+  for (int s = 0; s < 4; ++s) {
+    const int row = lane / 4 + s / 2 * 8, column = lane % 4 * 2 + s % 2;
+    for (int d = 0; d < depths; ++d) {
+      const int register_half = d / word / 4, owner = d / word % 4;
+      sums[s] += number(fragments[warp + row % 8 * 4 + owner][row / 8 + 2 * register_half], d % word) *
+                 number(fragments[warp + column * 4 + owner][4 + register_half], d % word);
+    }
+  }
+  wait(my_warp());
+}
+static void multiply_tf32(f32 (&sums)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+  multiply<8>(sums, a, b, [](u32 w, int) { return __uint_as_float(w & 0xffffe000u); });
+}
+static void multiply_bf16(f32 (&sums)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+  multiply<16>(sums, a, b, [](u32 w, int e) { return __uint_as_float(w >> 16 * e << 16); });
+}
+static void multiply_f16(f32 (&sums)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+  multiply<16>(sums, a, b, [](u32 w, int e) { return from_half_bits((u16)(w >> 16 * e)); });
+}
+static const u16* matrix_rows[4096];
+template <bool transposed>
+static void load_matrices(u32 (&words)[4], const void* row) {
+  require((u64)row % 16 == 0, "a matrix's row is not aligned");
+  matrix_rows[me] = (const u16*)row;
+  wait(my_warp());
+  const unsigned lane = threadIdx.x % 32, warp = me - lane;
+  for (int m = 0; m < 4; ++m) {
+    words[m] = 0;
+    for (unsigned i = 0; i < 2; ++i) {
+      const unsigned r = lane / 4, c = lane % 4 * 2 + i;
+      const u16 element = transposed ? matrix_rows[warp + m * 8 + c][r] : matrix_rows[warp + m * 8 + r][c];
+      words[m] |= (u32)element << 16 * i;
+    }
+  }
+  wait(my_warp());
+}
+// Copies arrive at once, into memory that nobody may still be reading: a race would show.
+static void copy_16(void* to, const void* from, int bytes) {
+  require((u64)to % 16 == 0 && (bytes == 0 || (u64)from % 16 == 0), "a copy is not aligned");
+  memset(to, 0, 16);
+  memcpy(to, from, bytes);
+}
+template <class T>
+static void copy_one(T* to, const T* from, bool exists) { *to = exists ? *from : T(0); }
+static void close_copies() {}
+template <int open>
+static void wait_for_copies() {}
+static void meet_cluster() { wait(whole_cluster); }
+static f32 read_of_block(const f32* mine, unsigned rank) {
+  const u64 offset = (const unsigned char*)mine - shared_memory();
+  const unsigned self = me;
+  me = rank * block_threads;
+  const f32 value = *(const f32*)(shared_memory() + offset);
+  me = self;
+  return value;
+}
+}  // namespace contraction
+)";
+
 std::string symbol_of(size_t index) { return fmt::format("k{}", index); }
 
 }  // namespace
 
-const char* emulator_shim() { return shim; }
+std::string emulator_shim() { return std::string(shim) + contraction_shim; }
+
+std::string emulator_calls(const std::string& text) {
+  static const std::regex kernel(
+      R"((?:__cluster_dims__\((\d+)[^)]*\) )?__launch_bounds__\(\d+\) (\w+)\(const __grid_constant__ (\w+) p\))");
+  std::string calls;
+  for (std::sregex_iterator found(text.begin(), text.end(), kernel), end; found != end; ++found)
+    calls += fmt::format(
+        "extern \"C\" void run_{0}(const void* block, u32 grid, u32 threads, u32 shared) {{\n"
+        "  emulate([](const void* p) {{ {0}(*(const {1}*)p); }}, block, grid, threads, shared, "
+        "{2});\n"
+        "}}\n"
+        "extern \"C\" unsigned long size_{0}() {{ return sizeof({1}); }}\n",
+        found->str(2), found->str(3), found->length(1) ? found->str(1) : "1");
+  return calls;
+}
 
 EmulatedProgram::EmulatedProgram(const std::vector<const Kernel*>& kernels, const Target& target) {
-  std::string source = shim + portable_prelude();
+  std::string source = emulator_shim() + portable_prelude();
   for (size_t i = 0; i < kernels.size(); ++i) {
     source += generate(*kernels[i], symbol_of(i), target);
     layouts_.emplace_back(*kernels[i], target);
-    for (uint32_t f = 0; f < layouts_.back().functions(); ++f)
-      source += fmt::format(
-          "extern \"C\" void run_{}(const void* p) {{ {}(*(const {}_Parameters*)p); }}\n",
-          function_symbol(symbol_of(i), f), function_symbol(symbol_of(i), f), symbol_of(i));
   }
+  source += emulator_calls(source);
   char name[] = "/tmp/encore_emulator_XXXXXX";
   folder_ = mkdtemp(name);
   std::ofstream(folder_ + "/kernels.cpp") << source;
@@ -206,8 +321,6 @@ EmulatedProgram::~EmulatedProgram() {
 
 void EmulatedProgram::launch(size_t index, std::span<const Segment> segments) const {
   const LaunchLayout& layout = layouts_[index];
-  auto emulate = reinterpret_cast<void (*)(void (*)(const void*), const void*, unsigned, unsigned)>(
-      dlsym(library_, "emulate"));
   std::vector<uint64_t> block((layout.parameter_bytes() + 7) / 8);
   auto* bytes = reinterpret_cast<std::byte*>(block.data());
   for (size_t first = 0; first < segments.size(); first += layout.capacity()) {
@@ -217,8 +330,8 @@ void EmulatedProgram::launch(size_t index, std::span<const Segment> segments) co
     layout.set_scratch(bytes, scratch.data());
     for (const Geometry& step : steps) {
       std::string name = "run_" + function_symbol(symbol_of(index), step.function);
-      auto function = reinterpret_cast<void (*)(const void*)>(dlsym(library_, name.c_str()));
-      emulate(function, bytes, step.grid_x, step.threads);
+      auto run = reinterpret_cast<EmulatedKernel>(dlsym(library_, name.c_str()));
+      run(bytes, step.grid_x, step.threads, step.shared_bytes);
     }
   }
 }

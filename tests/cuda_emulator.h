@@ -12,10 +12,14 @@
 
 namespace encore::jit::cuda {
 
-/// What generated code stands on instead of device_prelude(). A program behind it also has
-/// `extern "C" void emulate(void (*function)(const void*), const void* block, unsigned grid,
-/// unsigned threads)`, which runs a kernel.
-const char* emulator_shim();
+/// What generated code stands on instead of device_prelude().
+std::string emulator_shim();
+
+/// What follows generated code: for each kernel NAME in it an EmulatedKernel `run_NAME` and
+/// `unsigned long size_NAME()`, the bytes of its parameter block.
+std::string emulator_calls(const std::string& text);
+using EmulatedKernel = void (*)(const void* block, unsigned grid, unsigned threads,
+                                unsigned shared_bytes);
 
 class EmulatedProgram {
  public:

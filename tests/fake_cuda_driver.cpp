@@ -34,8 +34,7 @@ State& state() {
 struct Function {
   std::string symbol;
   size_t parameter_bytes = 0;
-  void (*run)(const void*) = nullptr;
-  void (*emulate)(void (*)(const void*), const void*, unsigned, unsigned) = nullptr;
+  void (*run)(const void*, unsigned, unsigned, unsigned) = nullptr;
 };
 
 /// A loaded image: a library where it is one for this machine.
@@ -77,8 +76,7 @@ Function* find_function(LoadedModule& module, const std::string& symbol) {
     auto bytes = reinterpret_cast<size_t (*)()>(find("size_" + symbol));
     if (!bytes) return nullptr;
     function.parameter_bytes = bytes();
-    function.run = reinterpret_cast<void (*)(const void*)>(find("run_" + symbol));
-    function.emulate = reinterpret_cast<decltype(function.emulate)>(find("emulate"));
+    function.run = reinterpret_cast<decltype(function.run)>(find("run_" + symbol));
   }
   return &function;
 }
@@ -139,7 +137,7 @@ void enqueue(Launch launch) {
     if (stand != state().seen.kernels.end())
       stand->second.run(launch.parameters.data());
     else if (function.run)
-      function.emulate(function.run, launch.parameters.data(), launch.grid, launch.threads);
+      function.run(launch.parameters.data(), launch.grid, launch.threads, launch.shared_bytes);
     state().seen.launches.push_back(launch);
   });
 }

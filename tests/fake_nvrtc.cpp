@@ -10,7 +10,6 @@
 #include <fstream>
 #include <map>
 #include <mutex>
-#include <regex>
 #include <sstream>
 #include <string>
 
@@ -33,14 +32,7 @@ std::string host_source(std::string text) {
   std::string device = encore::jit::cuda::device_prelude();
   if (size_t at = text.find(device); at != std::string::npos)
     text.replace(at, device.size(), encore::jit::cuda::emulator_shim());
-  static const std::regex kernel(R"((\w+)\(const __grid_constant__ (\w+) p\))");
-  std::string calls;
-  for (std::sregex_iterator found(text.begin(), text.end(), kernel), end; found != end; ++found)
-    calls += fmt::format(
-        "extern \"C\" void run_{0}(const void* p) {{ {0}(*(const {1}*)p); }}\n"
-        "extern \"C\" unsigned long size_{0}() {{ return sizeof({1}); }}\n",
-        found->str(1), found->str(2));
-  return text + calls;
+  return text + encore::jit::cuda::emulator_calls(text);
 }
 
 /// Compiles each text once in a process.

@@ -1,0 +1,72 @@
+// Generated contractions, run on the host by an emulator: the interpreter's bits in strict mode and
+// for integers, otherwise close to a sum in double.
+#include <gtest/gtest.h>
+
+#include "contraction_cases.h"
+#include "contraction_oracle.h"
+#include "cuda_emulator.h"
+
+namespace encore::jit::cuda {
+namespace {
+
+void compare(const std::vector<ContractionCase>& cases, const Target& target) {
+  std::vector<const Kernel*> kernels;
+  for (const ContractionCase& one : cases) kernels.push_back(&one.random.kernel);
+  const EmulatedProgram program(kernels, target);
+  for (size_t i = 0; i < cases.size(); ++i)
+    for (bool misaligned : {false, true})
+      EXPECT_EQ(contraction_difference(cases[i], program.run(i, cases[i].random, misaligned),
+                                       target.strict, run_reference),
+                "")
+          << cases[i].name;
+}
+
+/// Every `step`-th, so that all kinds come and each run stays short.
+std::vector<ContractionCase> some_cases(size_t first, size_t step) {
+  std::vector<ContractionCase> some;
+  std::vector<ContractionCase> all = ContractionCases::make(false);
+  for (size_t i = first; i < all.size(); i += step) some.push_back(std::move(all[i]));
+  return some;
+}
+
+TEST(CudaContractionEmulated, StrictModeGivesTheInterpretersBits) {
+  compare(some_cases(0, 7), {90, true});
+}
+
+TEST(CudaContractionEmulated, DefaultModeIsClose) { compare(some_cases(1, 5), {90, false}); }
+
+TEST(CudaContractionEmulated, OlderDevicesHaveNoClusters) {
+  compare(some_cases(3, 17), {80, false});
+}
+
+TEST(CudaContractionEmulated, RandomKernelsAgreeInStrictMode) {
+  std::vector<RandomKernel> randoms;
+  for (uint64_t seed = 0; randoms.size() < 30; ++seed) {
+    RandomKernel random = make_random_kernel(seed, {.row_accumulators = false, .store_add = false});
+    if (random.kernel.contraction) randoms.push_back(std::move(random));
+  }
+  std::vector<const Kernel*> kernels;
+  for (const RandomKernel& random : randoms) kernels.push_back(&random.kernel);
+  const EmulatedProgram program(kernels, {90, true});
+  for (size_t i = 0; i < randoms.size(); ++i)
+    EXPECT_EQ(
+        first_difference(randoms[i].kernel, run_reference(randoms[i]), program.run(i, randoms[i])),
+        "")
+        << to_text(randoms[i].kernel);
+}
+
+// What tensor cores make of infinities is NaN; those sums are made again.
+TEST(CudaContractionEmulated, InfinitiesAndNanAreAsExactAsNumbers) {
+  ContractionCase one{
+      "special", with_data(matmul_kernel(f32, 1, 65, 70, 64), {65 * 64, 64 * 70, 65 * 70}), 64};
+  auto* a = reinterpret_cast<float*>(one.random.segments[0].arguments[0].data());
+  a[3] = INFINITY;  // row 0: infinite
+  a[64 + 1] = NAN;  // row 1: NaN
+  a[128 + 1] = INFINITY, a[128 + 2] = -INFINITY;
+  a[192 + 5] = 3.4e38f;  // next to overflow
+  const EmulatedProgram program({&one.random.kernel}, {90, false});
+  EXPECT_EQ(contraction_difference(one, program.run(0, one.random), false, run_reference), "");
+}
+
+}  // namespace
+}  // namespace encore::jit::cuda
