@@ -244,6 +244,53 @@ TEST_P(Llvm, LargeOutputsThatBypassTheCachesHoldTheSameBits) {
   }
 }
 
+/// out = x * x + (the row's sum of x * x), the squares handed from sweep to sweep through out.
+Kernel squares_and_their_sum(int64_t rows, int64_t columns) {
+  KernelMaker make;
+  SizeId n = make.fixed(columns), one = make.fixed(1);
+  make.axis(Role::row, make.fixed(rows));
+  make.axis(Role::inner, n);
+  uint32_t in = make.access(make.argument(f32, Use::read), {n, one});
+  uint32_t out = make.access(make.argument(f32, Use::update), {n, one});
+  ValueId x = make.load(f32, in);
+  ValueId square = make.emit(Opcode::mul, f32, {x, x});
+  make.store(square, out);
+  uint32_t sum = make.accumulate(Reduce::sum, square);
+  make.stage(StageKind::sweep);
+  ValueId total = make.reduced(sum);
+  make.stage(StageKind::row);
+  make.store(make.emit(Opcode::add, f32, {make.load(f32, out), total}), out);
+  make.stage(StageKind::sweep);
+  return make.kernel;
+}
+
+TEST_P(Llvm, RowsThatSweepsHandOnAreWrittenOnce) {
+  constexpr int64_t rows = 16411, columns = 1056;
+  Kernel kernel = squares_and_their_sum(rows, columns);
+  EXPECT_NE(listing(*backend, kernel, "assembly").find("vmovnt"), std::string::npos);
+  Ref<Buffer> in = backend->allocate(rows * columns * 4);
+  Ref<Buffer> out = backend->allocate(rows * columns * 4 + 64);
+  auto* x = static_cast<float*>(in->data());
+  for (int64_t i = 0; i < rows * columns; ++i) x[i] = float(i * 7 % 11 - 5);
+  auto executable = build(kernel);
+  for (int64_t shift : {0, 1}) {
+    auto* z = static_cast<float*>(out->data()) + shift;
+    void* arguments[] = {x, z};
+    std::vector<int64_t> sizes;
+    for (const Size& size : kernel.sizes) sizes.push_back(size.value);
+    Segment segment{arguments, sizes.data(), nullptr};
+    executable->launch({&segment, 1});
+    int64_t wrong = 0;
+    for (int64_t row = 0; row < rows; ++row) {
+      const float *from = x + row * columns, *to = z + row * columns;
+      float sum = 0;  // of small integers: exact in any order
+      for (int64_t i = 0; i < columns; ++i) sum += from[i] * from[i];
+      for (int64_t i = 0; i < columns; ++i) wrong += to[i] != from[i] * from[i] + sum;
+    }
+    EXPECT_EQ(wrong, 0) << "shifted by " << shift;
+  }
+}
+
 /// Sums of every row of [rows, columns] and of every column, in chunks of rows.
 Kernel sums(int64_t rows, int64_t columns, int64_t rows_per_chunk) {
   KernelMaker make;
