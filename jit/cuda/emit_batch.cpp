@@ -97,11 +97,22 @@ void Generator::emit_value(ValueId id) {
         return value == none ? std::string() : name(value);
       };
       DType first = dtype_of(instruction.operands[0]);
-      text = spell(instruction, first, operand(0), operand(1), operand(2));
+      text = instruction.op == Opcode::scale2
+                 ? fmt::format("{}({}, {})", scale2_name(instruction.operands[1]), operand(0),
+                               operand(1))
+                 : spell(instruction, first, operand(0), operand(1), operand(2));
     }
   }
   out_.line("const {} v{} = {};", type, id, text);
   names_[id] = fmt::format("v{}", id);
+}
+
+/// The cheapest way that serves all exponents which may come.
+std::string_view Generator::scale2_name(ValueId exponent) const {
+  const Range& range = ranges_[exponent];
+  bool single = dtype_of(exponent) == DType::f32;
+  if (single ? range.within(-126, 127) : range.within(-1022, 1023)) return "scale2_near";
+  return single && range.within(-252, 254) ? "scale2_middle" : "scale2";
 }
 
 /// A store of one element.

@@ -38,7 +38,10 @@ void Generator::begin_columns() {
   bool chunks = kernel_.rows_per_chunk != none;
   out_.line("const {} chunks = {};", index,
             chunks ? fmt::format("rows ? (rows + {} - 1) / {} : 1", chunk_rows, chunk_rows) : "1");
-  if (schedule_.serial)
+  if (variant_.owners > 1)
+    out_.line("const {} outer = unit / {}, owner = unit % {};", index, variant_.owners,
+              variant_.owners);
+  else if (schedule_.serial)
     out_.line("const {} outer = unit;", index);
   else
     out_.line("const {} outer = part(unit, chunks), chunk = rest(unit, chunks);", index);
@@ -181,6 +184,10 @@ void Generator::emit_columns() {
   begin_columns();
   out_.line("const {} e = (tile * {} + t) * {};", index, variant_.team, vector_);
   if (has_inner()) decode("e", Role::inner, Role::inner);
+  if (variant_.owners > 1) {
+    emit_owned_rows();
+    return end_columns();
+  }
   uint32_t step = variant_.teams * variant_.unroll;
   out_.open("for ({} r = begin + team; r < end; r += {})", index, step);
   Batch batch{.count = variant_.unroll};
@@ -194,6 +201,53 @@ void Generator::emit_columns() {
   emit_batch(batch);
   out_.close();
   end_columns();
+}
+
+/// A warp looks at 32 rows at once and then takes, in order, those whose place is the owner's.
+void Generator::emit_owned_rows() {
+  out_.open("for ({} r = begin; r < end; r += 32)", index_type());
+  out_.line("bool mine = false;");
+  emit_owner();
+  out_.line("for (u32 todo = __ballot_sync(~0u, mine); todo != 0; todo &= todo - 1) {{");
+  out_.line("const {} row = r + __ffs((int)todo) - 1;", index_type());
+  decode("row", Role::row, Role::row);
+  Batch batch;
+  for (uint32_t s = 0; s < kernel_.stages.size(); ++s)
+    if (kernel_.stages[s].kind != StageKind::setup) batch.stages.push_back(s);
+  batch.place = [&] { out_.line("const bool valid = e < inner;"); };
+  emit_batch(batch);
+  out_.line("}}");
+  out_.close();
+}
+
+/// Sets `mine` for the row of this lane.
+void Generator::emit_owner() {
+  ValueId offset = none;
+  for (const Instruction& instruction : kernel_.instructions)
+    if (instruction.op == Opcode::store_add) offset = kernel_.accesses[instruction.aux].offset;
+  std::vector<bool> needed(kernel_.instructions.size());
+  needed[reuse_.canonical[offset]] = true;
+  auto names = names_;
+  out_.open("if (r + (i32)threadIdx.x % 32 < end)");
+  out_.line("const {} row = r + (i32)threadIdx.x % 32;", index_type());
+  decode("row", Role::row, Role::row);
+  for (ValueId id = ValueId(needed.size()); id-- > 0;) {
+    if (!needed[id]) continue;
+    const Instruction& instruction = kernel_.instructions[id];
+    auto need = [&](ValueId value) {
+      if (value != none) needed[reuse_.canonical[value]] = true;
+    };
+    for (ValueId operand : instruction.operands) need(operand);
+    if (instruction.op != Opcode::load) continue;
+    need(kernel_.accesses[instruction.aux].offset);
+    need(kernel_.accesses[instruction.aux].predicate);
+  }
+  for (ValueId id = 0; id < needed.size(); ++id)
+    if (needed[id] && scope_of(id) != Scope::thread) emit_value(id);
+  out_.line("mine = (i32)(((u64){} * 0x9e3779b97f4a7c15ull >> 40) % {}) == (i32)owner;",
+            name(offset), variant_.owners);
+  out_.close();
+  names_ = names;
 }
 
 void Generator::emit_rows() {

@@ -13,7 +13,8 @@ Generator::Generator(const Kernel& kernel, const Target& target, std::string sym
       symbol_(std::move(symbol)),
       schedule_(make_schedule(kernel, target)),
       axes_(varying_axes(kernel)),
-      inner_axes_(axes_with(kernel, Role::inner)) {}
+      inner_axes_(axes_with(kernel, Role::inner)),
+      ranges_(value_ranges(kernel)) {}
 
 std::string Generator::run() {
   emit_parameters();

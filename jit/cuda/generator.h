@@ -4,6 +4,7 @@
 // that depend on positions alone, then, vector by vector, everything else. Names of values live as
 // long as the scope that declares them: the thread, a row, a vector of elements, an element.
 #pragma once
+#include <encore/jit/cuda/ranges.h>
 #include <encore/jit/cuda/reuse.h>
 #include <encore/jit/cuda/schedule.h>
 #include <fmt/format.h>
@@ -82,6 +83,8 @@ class Generator {
   std::string row_steps() const;
   void begin_columns();
   void end_columns();
+  void emit_owned_rows();
+  void emit_owner();
   void end_column(uint32_t accumulator, bool from_sweep);
   void emit_split_totals(uint32_t stage);
   void read_split_totals(uint32_t stage);
@@ -93,6 +96,7 @@ class Generator {
   void emit_stage_of_vector(uint32_t stage, bool keeps);
   void emit_elements(const std::vector<ValueId>& ids, uint32_t stage, bool keeps);
   void emit_value(ValueId id);
+  std::string_view scale2_name(ValueId exponent) const;
   void emit_store(ValueId id);
   void emit_vector_store(const Access& access, const std::string& from);
   void keep(ValueId id);
@@ -126,6 +130,7 @@ class Generator {
   Schedule schedule_;
   std::vector<uint64_t> axes_;  // varying_axes
   uint64_t inner_axes_;
+  std::vector<Range> ranges_;
   Text out_;
 
   Variant variant_;

@@ -70,7 +70,7 @@ Share share_of(const Kernel& kernel, const Schedule& schedule, const Variant& va
     }
     case Shape::columns:
       share.tiles = std::max<int64_t>(1, divide_up(extents.inner, int64_t(variant.team) * vector));
-      share.blocks = units * share.tiles;
+      share.blocks = units * variant.owners * share.tiles;
       break;
     case Shape::rows:
       share.blocks = chunked ? units : divide_up(extents.lines(), variant.teams);

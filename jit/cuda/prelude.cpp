@@ -204,6 +204,13 @@ INLINE f64 scale_far(f64 a, f64 n) {
   f64 last = fmin(fmax(n, -1022.0), 1023.0), half = floor((n - last) * 0.5);
   return a * power_of_two(half) * power_of_two(n - last - half) * power_of_two(last);
 }
+// Where n is known to lie in [-126, 127], in [-252, 254], in [-1022, 1023].
+INLINE f32 scale2_near(f32 a, f32 n) { return n != n ? n : a * power_of_two(n); }
+INLINE f64 scale2_near(f64 a, f64 n) { return n != n ? n : a * power_of_two(n); }
+INLINE f32 scale2_middle(f32 a, f32 n) {
+  f32 last = fminf(fmaxf(n, -126.0f), 127.0f);
+  return n != n ? n : a * power_of_two(n - last) * power_of_two(last);
+}
 INLINE f32 scale2(f32 a, f32 n) {
   if (fabsf(n) <= 126.0f) return a * power_of_two(n);
   return n != n ? n : scale_far(a, n);

@@ -230,7 +230,31 @@ class Scheduler {
     if (!schedule_.one_thread && variant.teams == 1 &&
         (inner_ < 0 || inner_ >= 128 * int64_t(schedule_.vector)))
       variant.team = 128;
+    if (may_own_rows()) {
+      variant.owners = 256;
+      variant.unroll = 1;
+    }
     schedule_.variants.push_back(variant);
+  }
+
+  /// Many rows, each of which adds to one place that the row itself knows: whoever owns the place
+  /// takes the row. All rows of one place have one owner, which takes them in ascending order.
+  bool may_own_rows() const {
+    if (!schedule_.serial || schedule_.one_thread || schedule_.column_totals) return false;
+    if (rows_ >= 0 && rows_ < 64) return false;
+    ValueId offset = none;
+    for (const Stage& stage : kernel_.stages)
+      for (uint32_t i = stage.begin; i < stage.end; ++i) {
+        if (kernel_.instructions[i].op != Opcode::store_add) continue;
+        const Access& access = kernel_.accesses[kernel_.instructions[i].aux];
+        if (access.offset == none || varies_inside(access.offset)) return false;
+        if (offset != none && offset != access.offset) return false;
+        offset = access.offset;
+        for (uint32_t axis = 0; axis < kernel_.axes.size(); ++axis)
+          if (kernel_.axes[axis].role == Role::row && moves_along(kernel_, access, axis))
+            return false;
+      }
+    return true;
   }
 
   bool has_fixed_row() const { return inner_ >= 0; }

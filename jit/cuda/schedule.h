@@ -27,6 +27,7 @@ struct Variant {
   uint32_t unroll = 1;  // vectors (columns: rows) in flight
   uint32_t step = 0;    // split: up to which sweep it goes
   uint32_t blocks = 0;  // that a multiprocessor shall hold at least; 0: as it comes
+  uint32_t owners = 1;  // columns: among which rows are shared out by the place that they add to
   uint32_t threads() const { return team * teams; }
 };
 
