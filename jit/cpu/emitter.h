@@ -87,7 +87,6 @@ class Emitter {
   void begin_chunk();
   void end_chunk();
   void for_each_column_total(const std::function<void(const Accumulator&)>& visit);
-  llvm::Value* total_pointer(const Accumulator& accumulator);
 
   // emit_loops.cpp: control flow.
   void loop(llvm::Value* begin, llvm::Value* end, int64_t step, const Body& body);
@@ -98,7 +97,7 @@ class Emitter {
   void advance(const std::vector<uint32_t>& axes);
   std::vector<uint32_t> axes_of(Role role) const;
 
-  // emit_sweep.cpp: the vector loop and its accumulators.
+  // emit_sweep.cpp: the vector loop.
   void emit_sweep(const Stage& stage);
   void emit_run(const Stage& stage, llvm::Value* begin, llvm::Value* end, llvm::Value* number);
   void emit_main_loops(const Stage& stage, llvm::Value* begin, llvm::Value* end);
@@ -108,16 +107,19 @@ class Emitter {
   void emit_round(const Stage& stage, const std::vector<Vector>& vectors);
   void emit_hoisted(uint32_t begin, uint32_t end);
   void vectorize_along(uint32_t axis);
+  llvm::Value* tail_mask(llvm::Value* remaining);
+  int choose_lanes(const Stage& stage) const;
+  int unroll_of(const Stage& stage) const;
+
+  // emit_totals.cpp: accumulators.
   void reserve_row_total(uint32_t accumulator);
   void feed_row_total(const RowTotal& total, Partial& partial);
   void feed_column_total(uint32_t accumulator);
   Partial load_partial(const RowTotal& total, llvm::Value* lane);
   void store_partial(const RowTotal& total, llvm::Value* lane, const Partial& partial);
   llvm::Value* finish_row_total(const RowTotal& total);
-  llvm::Value* tail_mask(llvm::Value* remaining);
+  llvm::Value* total_pointer(const Accumulator& accumulator);
   llvm::Value* wanted_lanes(ValueId predicate);
-  int choose_lanes(const Stage& stage) const;
-  int unroll_of(const Stage& stage) const;
 
   // emit_instruction.cpp: each instruction once.
   llvm::Value* emit_instruction(ValueId id);
