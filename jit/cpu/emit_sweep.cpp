@@ -14,7 +14,7 @@ using llvm::Value;
 namespace {
 
 /// Instructions of a sweep whose vectors are computed in step.
-constexpr uint32_t most_in_step = 24;
+constexpr uint32_t most_in_step = 48;
 
 bool is_constant_false(Value* condition) {
   auto* constant = llvm::dyn_cast<llvm::ConstantInt>(condition);
@@ -53,7 +53,7 @@ int Emitter::unroll_of(const Stage& stage) const {
   int lanes = 0;
   for (const RowTotal& total : row_totals_) lanes = std::max(lanes, total.lanes);
   if (lanes) return lanes / vector_lanes_;
-  return stage.end - stage.begin <= 24 ? 2 : 1;
+  return stage.end - stage.begin <= most_in_step ? 2 : 1;
 }
 
 void Emitter::vectorize_along(uint32_t axis) {
