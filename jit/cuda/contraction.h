@@ -54,5 +54,8 @@ Geometry contraction_geometry(const Kernel& kernel, const ContractionPlan& plan,
 /// on, which the preprocessor takes once a program.
 std::string generate_contraction(const Kernel& kernel, const std::string& symbol,
                                  const Target& target);
+/// Likewise with plans of one's own, which suit the kernel.
+std::string generate_contraction(const Kernel& kernel, const std::string& symbol,
+                                 const Target& target, const ContractionSchedule& schedule);
 
 }  // namespace encore::jit::cuda

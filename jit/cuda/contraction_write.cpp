@@ -437,11 +437,16 @@ std::string spell_bindings(const Kernel& kernel) {
 
 std::string generate_contraction(const Kernel& kernel, const std::string& symbol,
                                  const Target& target) {
+  return generate_contraction(kernel, symbol, target, schedule_contraction(kernel, target));
+}
+
+std::string generate_contraction(const Kernel& kernel, const std::string& symbol,
+                                 const Target& target, const ContractionSchedule& schedule) {
   std::string text = guarded("ENCORE_CONTRACTION_INTRINSICS", contraction_intrinsics()) +
                      guarded("ENCORE_CONTRACTION_TILES", contraction_tiles()) +
                      spell_parameters(kernel, symbol);
   uint32_t function = 0;
-  for (const ContractionPlan& plan : schedule_contraction(kernel, target).plans) {
+  for (const ContractionPlan& plan : schedule.plans) {
     const std::string cluster =
         plan.splits > 1 ? fmt::format(" __cluster_dims__({}, 1, 1)", plan.splits) : "";
     text += fmt::format(
