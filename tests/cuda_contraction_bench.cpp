@@ -68,13 +68,15 @@ class Bench {
     gpu_.enter();
   }
 
-  void run() {
+  /// `only`: the kind of numbers; empty: all.
+  void run(const std::string& only) {
     fmt::print(
         "{:<28} {:>10} {:>10} {:>9}  plans (rows x columns x depths, down x across, stages, "
         "splits)\n",
         "product", "chosen us", "cublaslt", "TFLOP/s");
     for (const Numbers& kind : kinds)
-      for (const Shape& shape : shapes) measure(kind, shape);
+      for (const Shape& shape : shapes)
+        if (only.empty() || only == kind.name) measure(kind, shape);
   }
 
  private:
@@ -242,7 +244,8 @@ class Bench {
 
 }  // namespace
 
-int main() {
+// One argument: f32, tf32 or bf16, and only that is measured.
+int main(int count, char** words) {
   if (cuda_device_count() == 0) return std::puts("there is no GPU here"), 0;
-  Bench().run();
+  Bench().run(count > 1 ? words[1] : "");
 }
