@@ -41,23 +41,20 @@ inline constexpr int dtype_count = 0
 ENCORE_DTYPES(DTYPE)
 #undef DTYPE
 
-constexpr size_t size_of(DType dtype) {
-  constexpr size_t sizes[] = {
+// Not inside the functions: there, every call would write them to the stack first.
+inline constexpr uint8_t dtype_sizes[] = {
 #define DTYPE(name, bytes, kind, type) bytes,
-      ENCORE_DTYPES(DTYPE)
+    ENCORE_DTYPES(DTYPE)
 #undef DTYPE
-  };
-  return sizes[int(dtype)];
-}
-
-constexpr Kind kind_of(DType dtype) {
-  constexpr Kind kinds[] = {
+};
+inline constexpr Kind dtype_kinds[] = {
 #define DTYPE(name, bytes, kind, type) kind,
-      ENCORE_DTYPES(DTYPE)
+    ENCORE_DTYPES(DTYPE)
 #undef DTYPE
-  };
-  return kinds[int(dtype)];
-}
+};
+
+constexpr size_t size_of(DType dtype) { return dtype_sizes[int(dtype)]; }
+constexpr Kind kind_of(DType dtype) { return dtype_kinds[int(dtype)]; }
 
 constexpr std::string_view name_of(DType dtype) {
   constexpr std::string_view names[] = {

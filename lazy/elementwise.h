@@ -9,11 +9,11 @@ namespace encore {
 
 // By value: the handle of a temporary becomes its user.
 #define UNARY(name, ...) \
-  inline Tensor name(Arg a) { return record_last(OpId::name, {&a}); }
+  inline Tensor name(Arg a) { return record_last(OpId::name, a); }
 #define BINARY(name, ...) \
-  inline Tensor name(Arg a, Arg b) { return record_last(OpId::name, {&a, &b}); }
+  inline Tensor name(Arg a, Arg b) { return record_last(OpId::name, a, b); }
 #define TERNARY(name, ...) \
-  inline Tensor name(Arg a, Arg b, Arg c) { return record_last(OpId::name, {&a, &b, &c}); }
+  inline Tensor name(Arg a, Arg b, Arg c) { return record_last(OpId::name, a, b, c); }
 #include <encore/lazy/elementwise.def>
 #undef UNARY
 #undef BINARY

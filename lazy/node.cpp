@@ -1,48 +1,15 @@
-#include <encore/lazy/node.h>
+#include <encore/lazy/node_pool.h>
 
-#include <algorithm>
 #include <mutex>
-#include <new>
 #include <thread>
 #include <utility>
 
 namespace encore {
+
+thread_local constinit BlockPool pool;
+thread_local constinit PendingList* own_list = nullptr;
+
 namespace {
-
-/// Fixed-size blocks kept per thread; a block may be given back on another thread than it came
-/// from.
-struct BlockPool {
-  static constexpr size_t blocks_per_slab = 256;
-  /// A thread that only gives back hands its blocks on beyond these.
-  static constexpr size_t most_kept = size_t(1) << 16;
-  struct Block {
-    Block* next;
-  };
-  Block* free = nullptr;
-  size_t count = 0;
-
-  void* take() {
-    if (!free) [[unlikely]]
-      refill();
-    Block* block = free;
-    free = block->next;
-    --count;
-    return block;
-  }
-  void give(void* memory) {
-    if (!free || count >= most_kept) [[unlikely]]
-      settle();
-    auto* block = static_cast<Block*>(memory);
-    block->next = free;
-    free = block;
-    ++count;
-  }
-  void hand_on();
-
- private:
-  void refill();
-  void settle();
-};
 
 /// Blocks that threads handed on; slabs are never given back to the system.
 struct Orphans {
@@ -55,14 +22,13 @@ Orphans& orphans() {
   return instance;
 }
 
-thread_local constinit BlockPool pool;
-thread_local constinit PendingList* own_list = nullptr;
-
 /// Hands the thread's blocks on when the thread ends; `pool` itself is trivial and outlives it.
 struct PoolGuard {
   ~PoolGuard() { pool.hand_on(); }
 };
 thread_local PoolGuard pool_guard;
+
+}  // namespace
 
 void BlockPool::hand_on() {
   std::lock_guard lock(orphans().mutex);
@@ -97,104 +63,8 @@ void BlockPool::refill() {
   count = blocks_per_slab;
 }
 
-int64_t result_bytes(const Node* node) {
-  return node->shape.numel() * int64_t(size_of(node->dtype));
-}
-
-/// Whether `what` are all the references to the node, and nobody can gain one meanwhile.
-bool holds_alone(const Node* node, uint64_t what) {
-  return node->references.load(std::memory_order_acquire) == what &&
-         (!node->pending || node->pending == own_list);
-}
-
-/// Drops a reference; true when it was the last.
-bool drop(Node* node, uint64_t what) {
-  return holds_alone(node, what) ||
-         node->references.fetch_sub(what, std::memory_order_acq_rel) == what;
-}
-
-/// Nodes that nothing holds any more, linked through their counts: chains may be a million nodes
-/// long, so nothing recurses.
-class Dead {
- public:
-  void push(Node* node) noexcept {
-    if (node->pending) node->pending->remove(node);
-    node->references.store(reinterpret_cast<uintptr_t>(first_), std::memory_order_relaxed);
-    first_ = node;
-  }
-  void destroy_all() noexcept {
-    while (first_) {
-      Node* node = first_;
-      first_ = reinterpret_cast<Node*>(node->references.load(std::memory_order_relaxed));
-      for (Node* input : node->input_span())
-        if (drop(input, Node::one_user)) push(input);
-      if (node->inputs != node->inline_inputs) delete[] node->inputs;
-      node->~Node();
-#ifdef __SANITIZE_ADDRESS__
-      ::operator delete(node, std::align_val_t(64));
-#else
-      pool.give(node);
-#endif
-    }
-  }
-
- private:
-  Node* first_ = nullptr;
-};
-
-}  // namespace
-
-Node* allocate_node() {
-#ifdef __SANITIZE_ADDRESS__
-  return new (::operator new(sizeof(Node), std::align_val_t(64))) Node;
-#else
-  return new (pool.take()) Node;
-#endif
-}
-
-void release(Node* node, uint64_t what) noexcept {
-  if (!drop(node, what)) return;
-  Dead dead;
-  dead.push(node);
-  dead.destroy_all();
-}
-
-void handle_to_user(Node* node) noexcept {
-  if (holds_alone(node, Node::one_handle))
-    node->references.store(Node::one_user, std::memory_order_relaxed);
-  else
-    node->references.fetch_add(Node::one_user - Node::one_handle, std::memory_order_acq_rel);
-}
-
-void drop_inputs(Node* node) noexcept {
-  Dead dead;
-  for (Node* input : node->input_span())
-    if (drop(input, Node::one_user)) dead.push(input);
-  if (node->inputs != node->inline_inputs)
-    delete[] std::exchange(node->inputs, node->inline_inputs);
-  node->input_count = 0;
-  dead.destroy_all();
-}
-
 void PendingList::lock() noexcept {
   while (lock_.test_and_set(std::memory_order_acquire)) std::this_thread::yield();
-}
-
-void PendingList::add(Node* node) {
-  if (size() == 0) {
-    nodes_.clear();
-    devices_.clear();
-    first_location_ = node->location;
-    first_op_ = node->op;
-  }
-  if (devices_.empty() || devices_.back() != node->device) note_device(node->device);
-  if (nodes_.size() == nodes_.capacity()) [[unlikely]]
-    make_room();
-  node->pending = this;
-  node->pending_position = uint32_t(nodes_.size());
-  nodes_.push_back(node);
-  ++live_;
-  bytes_ += result_bytes(node);
 }
 
 void PendingList::remove(Node* node) noexcept {
@@ -235,6 +105,56 @@ PendingList& pending_list() {
   if (!own_list) [[unlikely]]
     own_list = new PendingList;
   return *own_list;
+}
+
+namespace {
+
+/// Nodes that nothing holds any more, linked through their counts: chains may be a million nodes
+/// long, so nothing recurses.
+class Dead {
+ public:
+  void push(Node* node) noexcept {
+    if (node->pending) node->pending->remove(node);
+    node->references.store(reinterpret_cast<uintptr_t>(first_), std::memory_order_relaxed);
+    first_ = node;
+  }
+  void destroy_all() noexcept {
+    while (first_) {
+      Node* node = first_;
+      first_ = reinterpret_cast<Node*>(node->references.load(std::memory_order_relaxed));
+      for (Node* input : node->input_span())
+        if (drop(input, Node::one_user)) push(input);
+      if (node->inputs != node->inline_inputs) delete[] node->inputs;
+      node->~Node();
+#ifdef __SANITIZE_ADDRESS__
+      ::operator delete(node, std::align_val_t(64));
+#else
+      pool.give(node);
+#endif
+    }
+  }
+
+ private:
+  Node* first_ = nullptr;
+};
+
+}  // namespace
+
+void release(Node* node, uint64_t what) noexcept {
+  if (!drop(node, what)) return;
+  Dead dead;
+  dead.push(node);
+  dead.destroy_all();
+}
+
+void drop_inputs(Node* node) noexcept {
+  Dead dead;
+  for (Node* input : node->input_span())
+    if (drop(input, Node::one_user)) dead.push(input);
+  if (node->inputs != node->inline_inputs)
+    delete[] std::exchange(node->inputs, node->inline_inputs);
+  node->input_count = 0;
+  dead.destroy_all();
 }
 
 }  // namespace encore

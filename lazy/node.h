@@ -33,15 +33,19 @@ class PendingList;
 struct alignas(64) Node {
   static constexpr uint64_t one_handle = 1, one_user = uint64_t(1) << 32;
 
+  Node(OpId op, DType dtype, Device device, Location location, const char* scope)
+      : op(op), dtype(dtype), device(device), location(location), scope(scope) {}
+
   std::atomic<uint64_t> references{one_handle};
   Node** inputs = inline_inputs;  // concat's are on the heap
   Node* inline_inputs[3];
   uint32_t input_count = 0;
-  OpId op = OpId::leaf;
-  DType dtype = DType::f32;
+  OpId op;
+  DType dtype;
   Device device;
-  bool needs_gradient = false;  // a tape node: keeps its inputs after it was materialized
-  bool tape_consumed = false;   // was one, until a backward walked it
+  bool needs_gradient = false;   // a tape node: keeps its inputs after it was materialized
+  bool tape_consumed = false;    // was one, until a backward walked it
+  bool shaped_as_first = false;  // known when recording to have its first input's shape
   // Scratch of the evaluating thread, under the runtime's lock.
   uint8_t trace_flags = 0;      // of the capture
   uint32_t trace_position = 0;  // canonical number in that trace, sources included
@@ -55,7 +59,7 @@ struct alignas(64) Node {
   uint64_t bits = 0;  // scalar, literal: the value as `dtype` stores it
   PendingList* pending = nullptr;
   Location location;
-  const char* scope = nullptr;  // innermost name scope, a string that lives for ever
+  const char* scope;  // innermost name scope, a string that lives for ever
   std::vector<int64_t> attributes;
   std::weak_ptr<void> cell;  // variable: the parameter's cell
 
@@ -72,8 +76,6 @@ void release(Node* node, uint64_t what) noexcept;
 inline void retain(Node* node, uint64_t what) noexcept {
   node->references.fetch_add(what, std::memory_order_relaxed);
 }
-/// Makes one user of one handle.
-void handle_to_user(Node* node) noexcept;
 
 /// Lets go of a node's inputs (after it was materialized, or its tape was consumed).
 void drop_inputs(Node* node) noexcept;
@@ -129,8 +131,5 @@ class PendingList {
 
 /// This thread's list.
 PendingList& pending_list();
-
-/// A new node with one handle, from this thread's pool; `release` gives it back.
-Node* allocate_node();
 
 }  // namespace encore

@@ -97,6 +97,7 @@ extern const OpInfo op_rows[];
 inline const OpInfo& info(OpId op) { return op_rows[int(op)]; }
 inline std::string_view name_of(OpId op) { return info(op).name; }
 inline OpFamily family_of(OpId op) { return info(op).family; }
+constexpr bool is_elementwise(OpId op) { return op > OpId::random_bits && op < OpId::reduce_sum; }
 
 /// Every row of elementwise.def, in order; ids ascend from `first_elementwise`.
 std::span<const OpInfo> elementwise_ops();

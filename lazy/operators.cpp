@@ -3,14 +3,14 @@
 
 namespace encore {
 
-Tensor operator-(Arg a) { return record_last(OpId::neg, {&a}); }
-Tensor operator~(Arg a) { return record_last(OpId::bitwise_not, {&a}); }
-Tensor operator!(Arg a) { return record_last(OpId::logical_not, {&a}); }
+Tensor operator-(Arg a) { return record_last(OpId::neg, a); }
+Tensor operator~(Arg a) { return record_last(OpId::bitwise_not, a); }
+Tensor operator!(Arg a) { return record_last(OpId::logical_not, a); }
 
 // OPERATOR(symbol, op); an ASSIGNING one has a compound assignment too, at the place of its
 // operand.
 #define OPERATOR(symbol, op) \
-  Tensor operator symbol(Arg a, Arg b) { return record_last(OpId::op, {&a, &b}); }
+  Tensor operator symbol(Arg a, Arg b) { return record_last(OpId::op, a, b); }
 #define ASSIGNING(symbol, op)                         \
   OPERATOR(symbol, op)                                \
   Tensor& Tensor::operator symbol##=(const Arg & b) { \
@@ -31,8 +31,8 @@ OPERATOR(==, equal)
 OPERATOR(!=, not_equal)
 OPERATOR(<, less)
 OPERATOR(<=, less_equal)
-Tensor operator>(Arg a, Arg b) { return record_last(OpId::less, {&b, &a}); }
-Tensor operator>=(Arg a, Arg b) { return record_last(OpId::less_equal, {&b, &a}); }
+Tensor operator>(Arg a, Arg b) { return record_last(OpId::less, b, a); }
+Tensor operator>=(Arg a, Arg b) { return record_last(OpId::less_equal, b, a); }
 OPERATOR(&&, logical_and)
 OPERATOR(||, logical_or)
 

@@ -1,6 +1,7 @@
 #include <encore/core/settings.h>
 #include <encore/lazy/cut.h>
 #include <encore/lazy/evaluator.h>
+#include <encore/lazy/node_pool.h>
 #include <encore/lazy/record.h>
 #include <fmt/format.h>
 
@@ -55,7 +56,7 @@ void give_sequence(Node* node) {
 Tensor publish(Tensor handle) {
   Node* node = handle.node();
   if (!node->is_source()) {
-    PendingList& list = pending_list();
+    PendingList& list = own_list ? *own_list : pending_list();
     if (over_budget(list)) [[unlikely]]
       cut_if_due(*node);
     give_sequence(node);
@@ -67,13 +68,7 @@ Tensor publish(Tensor handle) {
 }
 
 Node* new_node(OpId op, DType dtype, Device device, Location where) {
-  Node* node = allocate_node();
-  node->op = op;
-  node->dtype = dtype;
-  node->device = device;
-  node->location = context.scoped ? context.location : where;
-  node->scope = context.scope;
-  return node;
+  return new_node(op, dtype, device, context.scoped ? context.location : where, context.scope);
 }
 
 /// The caller has counted the user.
@@ -90,7 +85,10 @@ void add_input(Node* node, Node* input) {
 
 void add_operand(Node* node, const Arg& arg) { add_input(node, arg.node()); }
 void add_operand(Node* node, Arg& arg) {
-  arg.give_user();
+  if (arg.take_handle())
+    handle_to_user(arg.node());
+  else
+    retain(arg.node(), Node::one_user);
   adopt_input(node, arg.node());
 }
 
@@ -195,29 +193,32 @@ Node* new_constant(const Arg& arg, DType dtype, Device device) {
 
 /// The common case, in which nothing converts, broadcasts or throws: floating tensors of one dtype,
 /// shape and device, and numbers. Null: any other.
-template <class SomeArg>
-Node* new_plain(OpId op, std::span<SomeArg* const> args) {
+template <class... SomeArg>
+Node* new_plain(OpId op, Location where, SomeArg&... args) {
   const Node* model = nullptr;
-  for (const Arg* arg : args) {
-    const Node* given = arg->node();
-    if (!given) continue;
-    if (!model) model = given;
-    if (given->dtype != model->dtype || given->device != model->device ||
-        given->shape != model->shape)
-      return nullptr;
-  }
-  if (!model || !is_floating(model->dtype) || !keeps_floating(info(op).types)) return nullptr;
-  Node* node = new_node(op, model->dtype, model->device, args[0]->location());
+  bool alike = true;
+  auto compare = [&](const Node* given) {
+    if (!given) return;
+    if (!model)
+      model = given;
+    else
+      alike &= given->dtype == model->dtype && given->device == model->device &&
+               given->shape == model->shape;
+  };
+  (compare(args.node()), ...);
+  if (!model || !alike || !is_floating(model->dtype) || !keeps_floating(info(op).types))
+    return nullptr;
+  Node* node = new_node(op, model->dtype, model->device, where);
   node->shape = model->shape;
-  for (SomeArg* arg : args) {
-    if (arg->node()) {
-      add_operand(node, *arg);
-      continue;
-    }
-    Node* number = new_constant(*arg, node->dtype, node->device);
+  auto add = [&](auto& arg) {
+    if (arg.node()) return add_operand(node, arg);
+    Node* number = new_constant(arg, node->dtype, node->device);
     number->references.store(Node::one_user, std::memory_order_relaxed);
     adopt_input(node, number);
-  }
+  };
+  (add(args), ...);
+  node->shaped_as_first =
+      node->inputs[0]->op != OpId::scalar && node->inputs[0]->op != OpId::literal;
   settle_gradient(node);
   return node;
 }
@@ -289,19 +290,24 @@ Tensor record_general(OpId op, std::span<SomeArg* const> all) {
   return publish(std::move(handle));
 }
 
-template <class SomeArg>
-Tensor record_any(OpId op, std::span<SomeArg* const> args) {
-  if (Node* node = new_plain(op, args)) return publish(Tensor::adopt(node));
-  return record_general(op, args);
-}
-
 }  // namespace
 
 Tensor record_elementwise(OpId op, std::initializer_list<const Arg*> args) {
-  return record_any(op, std::span<const Arg* const>(args.begin(), args.size()));
+  return record_general(op, std::span<const Arg* const>(args.begin(), args.size()));
 }
-Tensor record_last(OpId op, std::initializer_list<Arg*> args) {
-  return record_any(op, std::span<Arg* const>(args.begin(), args.size()));
+Tensor record_last(OpId op, Arg& a) {
+  if (Node* node = new_plain(op, a.location(), a)) return publish(Tensor::adopt(node));
+  Arg* all[] = {&a};
+  return record_general(op, std::span<Arg* const>(all));
+}
+Tensor record_last(OpId op, Arg& a, Arg& b) {
+  if (Node* node = new_plain(op, a.location(), a, b)) return publish(Tensor::adopt(node));
+  Arg* all[] = {&a, &b};
+  return record_general(op, std::span<Arg* const>(all));
+}
+Tensor record_last(OpId op, Arg& a, Arg& b, Arg& c) {
+  Arg* all[] = {&a, &b, &c};
+  return record_general(op, std::span<Arg* const>(all));
 }
 
 Tensor record(NewNode fresh, std::span<Node* const> inputs, Location where) {

@@ -59,7 +59,9 @@ Location current_location(Location innermost);
 /// An elementwise op: promotes dtypes by the row's rule, broadcasts, checks devices.
 Tensor record_elementwise(OpId op, std::initializer_list<const Arg*> args);
 /// The same for Args that nobody reads afterwards: handles that they hold become users.
-Tensor record_last(OpId op, std::initializer_list<Arg*> args);
+Tensor record_last(OpId op, Arg& a);
+Tensor record_last(OpId op, Arg& a, Arg& b);
+Tensor record_last(OpId op, Arg& a, Arg& b, Arg& c);
 
 /// Any other op, its shape rule already applied by the caller.
 struct NewNode {

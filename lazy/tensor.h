@@ -54,11 +54,8 @@ class Arg {
   }
 
   Node* node() const { return node_; }  // null for a number
-  /// One more user of node(), for whoever reads this Arg last: a handle of its own becomes it.
-  void give_user() {
-    if (std::exchange(owned_, false)) handle_to_user(node_);
-    else retain(node_, Node::one_user);
-  }
+  /// Whether this Arg has a handle, which then is the caller's.
+  bool take_handle() { return std::exchange(owned_, false); }
   bool is_number() const { return node_ == nullptr; }
   bool is_literal() const { return literal_; }
   bool is_boolean() const { return boolean_; }

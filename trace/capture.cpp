@@ -70,14 +70,17 @@ class Needs {
       listed &= root->pending == &list;
     }
     PendingList::Slots slots(list);
-    if (kind_ != SyncKind::read) want_handles(slots.span());
-    std::span<Node* const> ones =
-        kind_ == SyncKind::read && listed ? slots.span().first(last + 1) : slots.span();
-    if (!listed || !walk_list(ones, list)) walk_cone();
+    std::span<Node* const> pending = slots.span();
+    if (kind_ == SyncKind::read)
+      pending = pending.first(std::min<size_t>(last + 1, pending.size()));
+    if (!listed || !walk_list(pending)) walk_cone(pending);
     std::reverse(into_.nodes.begin(), into_.nodes.end());
   }
 
  private:
+  static bool is_needed(const Node* node) {
+    return node->trace_mark == capture_number && (node->trace_flags & needed);
+  }
   static bool is_wanted(const Node* node) {
     return node->trace_mark == capture_number && (node->trace_flags & held);
   }
@@ -86,43 +89,47 @@ class Needs {
   void want(Node* node) {
     into_.held.push_back(node);
     touch(node);
-    node->trace_flags = needed | stored | held;
-    ++open_;
+    open_ += !(node->trace_flags & needed);
+    node->trace_flags |= needed | stored | held;
   }
 
-  void want_handles(std::span<Node* const> pending) {
-    for (Node* node : pending)
-      if (node && node->device == device_ && node->handles() && !is_wanted(node) &&
-          !is_lazy_view(node) && try_retain(node))
-        want(node);
+  void want_if_handle(Node* node) {
+    if (node->handles() && kind_ != SyncKind::read && node->device == device_ && !is_wanted(node) &&
+        !is_lazy_view(node) && try_retain(node))
+      want(node);
   }
 
-  /// A list is in record order already. False where nodes of other threads are needed, or so few of
-  /// these that a list's walk costs more than sorting them.
-  bool walk_list(std::span<Node* const> pending, const PendingList& list) {
-    constexpr size_t most_skipped = 1000;
+  /// A list is in record order already. False where not all that is needed is in it, or a read
+  /// needs so little of it that sorting costs less.
+  bool walk_list(std::span<Node* const> pending) {
+    constexpr size_t most_skipped = 1000, ahead = 6;
     size_t skipped = 0;
-    for (size_t i = pending.size(); open_ > 0; --i) {
-      if (i == 0) return false;
-      Node* node = pending[i - 1];
-      if (node && node->trace_mark == capture_number && (node->trace_flags & needed)) {
-        if (!visit(node, &list)) return false;
-      } else if (++skipped > most_skipped + 8 * into_.nodes.size()) {
+    for (size_t i = pending.size(); i-- > 0;) {
+      if (i >= ahead) __builtin_prefetch(pending[i - ahead]);
+      Node* node = pending[i];
+      if (!node) continue;
+      want_if_handle(node);
+      if (is_needed(node)) {
+        visit(node);
+        if (kind_ == SyncKind::read && open_ == 0) return true;
+      } else if (kind_ == SyncKind::read && ++skipped > most_skipped + 8 * into_.nodes.size()) {
         return false;
       }
     }
-    return true;
+    return open_ == 0;
   }
 
   /// Starts again, with what is wanted.
-  void walk_cone() {
+  void walk_cone(std::span<Node* const> pending) {
     ++capture_number;
     into_.nodes.clear();
-    std::vector<Node*> cone = into_.held;
-    for (Node* node : cone) {
+    for (Node* node : into_.held) {
       touch(node);
       node->trace_flags = needed | stored | held;
     }
+    for (Node* node : pending)
+      if (node) want_if_handle(node);
+    std::vector<Node*> cone = into_.held;
     for (size_t next = 0; next < cone.size(); ++next)
       for (Node* input : cone[next]->input_span()) {
         if (is_given(input)) continue;
@@ -133,31 +140,33 @@ class Needs {
       }
     std::stable_sort(cone.begin(), cone.end(),
                      [](const Node* a, const Node* b) { return a->sequence > b->sequence; });
-    for (Node* node : cone) visit(node, nullptr);
+    for (Node* node : cone) visit(node);
   }
 
-  /// Whether a read stores `node` for others than its users in the trace.
-  bool is_asked_elsewhere(const Node* node) const {
-    return kind_ == SyncKind::read && family_of(node->op) != OpFamily::movement &&
-           is_used_elsewhere(node);
-  }
-  static bool is_used_elsewhere(const Node* node) {
-    return node->handles() || node->users() > node->trace_users + bool(node->trace_flags & held);
-  }
-
-  /// All users of `node` were visited. False: an input is in no list, or not in `list`.
-  bool visit(Node* node, const PendingList* list) {
+  /// All users of `node` were visited.
+  void visit(Node* node) {
     into_.nodes.push_back(node);
     --open_;
-    // A tape that outlives this trace reads what rules need: stored once instead of computed twice.
-    uint8_t saves = node->needs_gradient ? info(node->op).saves : uint8_t(saves_nothing);
-    if (!is_identity(node) && ((saves & saves_result) || is_asked_elsewhere(node)))
-      node->trace_flags |= stored;
+    uint8_t flags = node->trace_flags, saves = saves_nothing;
+    uint64_t references = node->references.load(std::memory_order_acquire);
+    bool is_used_elsewhere =
+        references != Node::one_user * (uint64_t(node->trace_users) + bool(flags & held));
+    if (kind_ == SyncKind::read && is_used_elsewhere && !is_identity(node) &&
+        family_of(node->op) != OpFamily::movement)
+      flags |= stored;
+    if (node->needs_gradient) {
+      // A tape that outlives this trace reads what rules need: stored once, not computed twice.
+      saves = info(node->op).saves;
+      if ((saves & saves_result) && !is_identity(node)) flags |= stored;
+    }
     // It does when it lives on and a gradient may need them, or it has not been stored.
-    bool keeps_inputs = (node->needs_gradient || !(node->trace_flags & stored)) &&
-                        ((node->trace_flags & lives_on) || is_used_elsewhere(node));
-    for (uint32_t i = 0; i < node->input_count; ++i) {
-      Node* input = node->inputs[i];
+    bool keeps_inputs =
+        (is_used_elsewhere || (flags & lives_on)) && (node->needs_gradient || !(flags & stored));
+    node->trace_flags = flags;
+    uint8_t given_to_inputs = needed | (keeps_inputs ? lives_on : 0);
+    for (Node* input : node->input_span()) {
+      bool is_saved = saves & 1;
+      saves >>= 1;
       if (input->materialized()) {
         touch(input);
         input->trace_users += !keeps_inputs;  // of a leaf: users that let go of it
@@ -165,13 +174,10 @@ class Needs {
       }
       if (input->is_source()) continue;
       touch(input);
-      if (list && input->pending != list) return false;
       ++input->trace_users;
       open_ += !(input->trace_flags & needed);
-      input->trace_flags |= needed | (keeps_inputs ? lives_on : 0);
-      if (i < 3 && (saves >> i & 1) && !is_identity(input)) input->trace_flags |= stored;
+      input->trace_flags |= given_to_inputs | (is_saved && !is_identity(input) ? stored : 0);
     }
-    return true;
   }
 
   SyncKind kind_;
@@ -215,6 +221,10 @@ class Words {
 
 /// The second walk, inputs first: numbers nodes and sources in the order of their first use and
 /// writes the key's words.
+///
+/// A node is a head word, then its shape unless the head says that it is the first input's, then
+/// the inputs that the head has no room for, then attributes. An input is the distance back to it;
+/// or `fresh_scalar`: a scalar of the node's dtype that nothing named before, which has no words.
 class Canonical {
  public:
   explicit Canonical(Capture& into) : into_(into), words_(into.words) {
@@ -234,16 +244,15 @@ class Canonical {
       node->trace_position = number(node->inputs[0]);
       return;
     }
-    for (Node* input : node->input_span()) number(input);
-    bool shaped_as_first = node->input_count && node->shape == node->inputs[0]->shape;
-    head(node, node->op, shaped_as_first);
-    for (uint32_t i = 0; i < node->input_count; i += 2) {
-      uint64_t pair = next_ - node->inputs[i]->trace_position;
-      if (i + 1 < node->input_count)
-        pair |= uint64_t(next_ - node->inputs[i + 1]->trace_position) << 32;
-      words_.put(pair);
+    if (node->input_count > 2) {
+      for (Node* input : node->input_span()) number(input);
+      put_head(node, node->op, node->input_count, 0);
+      for (Node* input : node->input_span()) words_.put(next_ - input->trace_position);
+    } else {
+      write_short(node);
     }
-    for (int64_t value : node->attributes) words_.put(uint64_t(value));
+    if (!is_elementwise(node->op))
+      for (int64_t value : node->attributes) words_.put(uint64_t(value));
     node->trace_position = next_++;
   }
 
@@ -257,30 +266,64 @@ class Canonical {
   }
 
  private:
+  static constexpr uint32_t near = 0x7fff, fresh_scalar = near;  // distances below fit in a head
+
+  /// At most two inputs. Sources come to be numbered before distances are taken.
+  void write_short(Node* node) {
+    uint64_t inputs = 0;
+    bool is_fresh[2] = {};
+    for (uint32_t i = 0; i < node->input_count; ++i) {
+      Node* input = node->inputs[i];
+      touch(input);
+      if (input->trace_position != not_numbered) continue;
+      if (input->op == OpId::scalar && input->dtype == node->dtype && !input->materialized()) {
+        is_fresh[i] = true;
+        into_.scalars.push_back(input);
+        input->trace_position = next_++;
+      } else {
+        write_source(input);
+      }
+    }
+    uint64_t far[2];
+    uint32_t far_count = 0;
+    for (uint32_t i = 0; i < node->input_count; ++i) {
+      uint32_t distance = next_ - node->inputs[i]->trace_position;
+      if (!is_fresh[i] && distance >= near) far[far_count++] = distance;
+      uint64_t in_head = is_fresh[i] ? fresh_scalar : distance < near ? distance : 0;
+      inputs |= in_head << (16 * i);
+    }
+    put_head(node, node->op, node->input_count, inputs);
+    for (uint32_t i = 0; i < far_count; ++i) words_.put(far[i]);
+  }
+
   void write_source(Node* node) {
     if (node->materialized()) {  // a leaf, whatever it once was
       if (node->buffer->is_lost())
         throw BufferLost("a value was overwritten by a program that then failed", node->location,
                          "load it again, from a checkpoint or from where it came");
-      head(node, OpId::leaf, false);
+      put_head(node, OpId::leaf, 0, 0);
       into_.leaves.push_back(node);
     } else {
-      head(node, node->op, false);
+      put_head(node, node->op, 0, 0);
       if (node->op == OpId::scalar) into_.scalars.push_back(node);
       if (node->op == OpId::literal) words_.put(node->bits);
-      for (int64_t value : node->attributes) words_.put(uint64_t(value));
+      if (node->op == OpId::iota)
+        for (int64_t value : node->attributes) words_.put(uint64_t(value));
     }
     node->trace_position = next_++;
   }
 
   /// Leaves room for all other words of the node.
-  void head(const Node* node, OpId op, bool shaped_as_first) {
-    uint64_t attributes = op == OpId::leaf ? 0 : node->attributes.size();
-    uint64_t inputs = node->is_source() || op == OpId::leaf ? 0 : node->input_count;
-    words_.make_room(size_t(max_rank) + 2 + attributes + inputs);
-    words_.put(uint64_t(op) | uint64_t(node->dtype) << 8 | uint64_t(node->shape.rank()) << 16 |
-               uint64_t(shaped_as_first) << 23 | attributes << 24 | inputs << 32);
-    if (shaped_as_first) return;
+  void put_head(const Node* node, OpId op, uint64_t input_count, uint64_t inputs) {
+    uint64_t attributes = op == OpId::leaf || is_elementwise(op) ? 0 : node->attributes.size();
+    bool shape_follows = !(input_count && node->shaped_as_first);
+    words_.make_room(size_t(max_rank) + 4 + attributes + input_count);
+    // Many inputs are counted in a word of their own.
+    uint64_t count = std::min<uint64_t>(input_count, 15);
+    words_.put(uint64_t(op) | uint64_t(node->dtype) << 8 | uint64_t(node->shape.rank()) << 12 |
+               count << 16 | uint64_t(shape_follows) << 20 | attributes << 24 | inputs << 32);
+    if (count == 15) words_.put(input_count);
+    if (!shape_follows) return;
     for (int64_t extent : node->shape) words_.put(uint64_t(extent));
   }
 
@@ -314,7 +357,9 @@ void list_output(Node* node, Capture& into) {
 /// Fills all but `nodes` and `key`.
 void write_key(std::span<Node* const> roots, SyncKind kind, Capture& into) {
   Canonical canonical(into);
-  for (Node* node : into.nodes) {
+  for (size_t i = 0; i < into.nodes.size(); ++i) {
+    if (i + 6 < into.nodes.size()) __builtin_prefetch(into.nodes[i + 6]);
+    Node* node = into.nodes[i];
     canonical.write(node);
     if (node->trace_flags & stored) list_output(node, into);
   }

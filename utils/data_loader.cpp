@@ -2,9 +2,14 @@
 #include <encore/utils/data_loader.h>
 #include <fmt/format.h>
 
+#include <condition_variable>
 #include <cstring>
+#include <exception>
+#include <map>
+#include <mutex>
 #include <numeric>
 #include <random>
+#include <thread>
 
 namespace encore {
 

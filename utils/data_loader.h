@@ -9,14 +9,9 @@
 #pragma once
 #include <encore/lazy/tensor.h>
 
-#include <condition_variable>
-#include <exception>
 #include <iterator>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <span>
-#include <thread>
 #include <vector>
 
 namespace encore {

@@ -3,15 +3,23 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 
 namespace encore {
+namespace {
+
+double seconds_now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
 
 Progress::Progress(std::string label, int64_t total, ProgressOptions options)
     : label_(std::move(label)),
       total_(std::max<int64_t>(total, 1)),
       options_(options),
       terminal_(options.terminal.value_or(isatty(fileno(options.out)) != 0)),
-      start_(std::chrono::steady_clock::now()) {}
+      start_(seconds_now()) {}
 
 Progress::~Progress() { finish(); }
 
@@ -31,14 +39,13 @@ void Progress::finish() {
 }
 
 void Progress::draw_bar(std::string_view note) {
-  using namespace std::chrono;
-  auto now = steady_clock::now();
+  double now = seconds_now();
   bool last = done_ == total_;
-  if (!last && now - last_drawn_ < milliseconds(80)) return;
+  if (!last && now - last_drawn_ < 0.08) return;
   last_drawn_ = now;
   constexpr int64_t cells = 30;
   int64_t filled = cells * done_ / total_;
-  double seconds = duration<double>(now - start_).count();
+  double seconds = now - start_;
   double left = done_ ? seconds * double(total_ - done_) / double(done_) : 0;
   std::string line =
       fmt::format("{} [{:#<{}}{:.<{}}] {}/{} {:.0f}s {} {}", label_, "", filled, "", cells - filled,

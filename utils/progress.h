@@ -1,6 +1,5 @@
 // A progress bar on a terminal; a few plain lines in a file or a pipe.
 #pragma once
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <optional>
@@ -39,7 +38,7 @@ class Progress {
   bool finished_ = false;
   int64_t lines_printed_ = 0;
   size_t drawn_width_ = 0;
-  std::chrono::steady_clock::time_point start_, last_drawn_{};
+  double start_, last_drawn_ = 0;  // seconds of a steady clock
 };
 
 }  // namespace encore
