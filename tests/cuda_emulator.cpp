@@ -277,7 +277,7 @@ std::string emulator_shim() { return std::string(shim) + contraction_shim; }
 
 std::string emulator_calls(const std::string& text) {
   static const std::regex kernel(
-      R"((?:__cluster_dims__\((\d+)[^)]*\) )?__launch_bounds__\(\d+\) (\w+)\(const __grid_constant__ (\w+) p\))");
+      R"((?:__cluster_dims__\((\d+)[^)]*\) )?__launch_bounds__\([^)]*\) (\w+)\(const __grid_constant__ (\w+) p\))");
   std::string calls;
   for (std::sregex_iterator found(text.begin(), text.end(), kernel), end; found != end; ++found)
     calls += fmt::format(

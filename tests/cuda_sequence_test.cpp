@@ -55,13 +55,13 @@ class CudaSequenceTest : public ::testing::Test {
     fake_.launches.clear();
     fake_.calls.clear();
     gpu_.enter();
-    CUmodule module = nullptr;
-    driver().cuModuleLoadData(&module, "");
-    driver().cuModuleGetFunction(&function_, module, "add");
+    driver().cuModuleLoadData(&module_, "");
+    driver().cuModuleGetFunction(&function_, module_, "add");
   }
   ~CudaSequenceTest() override {
     fail_call(0, 0);
     driver().cuStreamSynchronize.status(gpu_.stream());
+    driver().cuModuleUnload.status(module_);
   }
 
   GraphSequence make(size_t launches) {
@@ -91,6 +91,7 @@ class CudaSequenceTest : public ::testing::Test {
   fake_cuda::Driver& fake_;
   Gpu gpu_;
   DeviceMemory memory_;
+  CUmodule module_ = nullptr;
   CUfunction function_ = nullptr;
   std::vector<std::shared_ptr<Adder>> adders_;
 };

@@ -21,8 +21,8 @@ namespace {
 constexpr int format_version = 1;
 
 /// Kernels that share an NVRTC program. Starting one costs as much as several kernels, but each
-/// binary of a program holds the whole cubin.
-constexpr size_t kernels_per_program = 16;
+/// binary of a program holds the whole cubin. Contractions are large, so each has its own.
+constexpr size_t most_kernels_per_program = 8;
 
 std::string symbol_of(const Kernel& kernel) { return "k" + key_of(kernel).hex(); }
 
@@ -42,15 +42,27 @@ class CudaBackend final : public Backend {
   }
 
   std::vector<Binary> compile(std::span<const Kernel* const> kernels) override {
-    std::vector<Binary> binaries;
-    while (!kernels.empty()) {
-      size_t count = std::min(kernels.size(), kernels_per_program);
-      std::vector<std::byte> cubin =
-          compile_to_cubin(source(kernels.first(count)), gpu_.compute_capability());
-      for (const Kernel* kernel : kernels.first(count))
-        binaries.push_back(make_binary(symbol_of(*kernel), cubin));
-      kernels = kernels.subspan(count);
+    std::vector<Binary> binaries(kernels.size());
+    std::vector<size_t> together;
+    auto compile_together = [&] {
+      if (together.empty()) return;
+      std::vector<const Kernel*> program;
+      for (size_t i : together) program.push_back(kernels[i]);
+      std::vector<std::byte> cubin = compile_to_cubin(source(program), gpu_.compute_capability());
+      for (size_t i : together) binaries[i] = make_binary(symbol_of(*kernels[i]), cubin);
+      together.clear();
+    };
+    for (size_t i = 0; i < kernels.size(); ++i) {
+      if (kernels[i]->contraction) {
+        const Kernel* alone[] = {kernels[i]};
+        binaries[i] = make_binary(symbol_of(*kernels[i]),
+                                  compile_to_cubin(source(alone), gpu_.compute_capability()));
+        continue;
+      }
+      together.push_back(i);
+      if (together.size() == most_kernels_per_program) compile_together();
     }
+    compile_together();
     return binaries;
   }
 
