@@ -10,6 +10,10 @@ namespace {
 constexpr int64_t narrow_limit = (int64_t(1) << 31) - (int64_t(1) << 22);
 constexpr uint32_t registers_in_flight = 32;
 constexpr int64_t few_points = 16384;
+/// More instructions than this side by side hide no more latency, and take long to compile.
+constexpr size_t most_unrolled = 512;
+/// Neighbouring threads that take vectors of one row: fewer would leave parts of cache lines.
+constexpr uint32_t least_team = 8;
 constexpr size_t most_parameter_bytes = 4064;
 
 bool is_fixed(const Kernel& kernel, SizeId size) {
@@ -198,7 +202,8 @@ class Scheduler {
 
   uint32_t unroll(uint32_t most) const {
     uint32_t count = std::clamp(registers_in_flight / load_registers(), 1u, most);
-    while (count > 1 && count * schedule_.vector * kernel_.instructions.size() > 1024) count /= 2;
+    while (count > 1 && count * schedule_.vector * kernel_.instructions.size() > most_unrolled)
+      count /= 2;
     return std::bit_floor(count);
   }
 
@@ -266,8 +271,10 @@ class Scheduler {
     }
     bool chunked = schedule_.column_totals || schedule_.serial;
     if (schedule_.lanes) {
-      schedule_.variants.push_back(
-          {.shape = Shape::rows, .team = 32, .teams = chunked ? 1u : 4u, .unroll = unroll(4)});
+      schedule_.variants.push_back({.shape = Shape::rows,
+                                    .team = 32,
+                                    .teams = chunked ? 1u : 4u,
+                                    .unroll = unroll(schedule_.vector == 1 ? 8 : 4)});
       schedule_.variants.back().slots = resident_slots(32);
       return;
     }
@@ -315,11 +322,12 @@ class Scheduler {
     // Elements of a row that one thread takes.
     int64_t elements = kept <= 1 ? 32 : kept <= 3 ? 16 : 8;
     int64_t wanted = std::max<int64_t>(1, inner_ / elements);
-    uint32_t team = uint32_t(std::bit_ceil(uint64_t(wanted)));
+    uint32_t team = std::max(least_team, uint32_t(std::bit_ceil(uint64_t(wanted))));
     team = std::min<uint32_t>(team, uint32_t(std::bit_ceil(uint64_t(vectors))));
     team = std::clamp(team, 1u, 1024u);
     if (team > 32 && kept <= 1 && inner_ <= 1024) team = 32;
-    Variant variant{.shape = Shape::rows, .team = team, .unroll = unroll(4)};
+    Variant variant{
+        .shape = Shape::rows, .team = team, .unroll = unroll(schedule_.vector == 1 ? 8 : 4)};
     variant.slots = resident_slots(team);
     if (!variant.slots && team < 512) {
       for (uint32_t wider = 2 * team; wider <= 1024 && !variant.slots; wider *= 2)
@@ -342,7 +350,7 @@ class Scheduler {
   }
 
   void plan_any_rows(bool chunked) {
-    uint32_t flight = unroll(4);
+    uint32_t flight = unroll(schedule_.vector == 1 ? 8 : 4);
     schedule_.variants.push_back(
         {.shape = Shape::rows, .team = 32, .teams = chunked ? 1u : 8u, .unroll = flight});
     schedule_.variants.push_back({.shape = Shape::rows, .team = 512, .unroll = flight});
@@ -375,8 +383,10 @@ class Scheduler {
     uint32_t count = sweeps();
     bool after = kernel_.stages.back().kind == StageKind::row;
     for (uint32_t step = 0; step < count + after; ++step)
-      schedule_.variants.push_back(
-          {.shape = Shape::split, .team = 512, .unroll = unroll(4), .step = step});
+      schedule_.variants.push_back({.shape = Shape::split,
+                                    .team = 512,
+                                    .unroll = unroll(schedule_.vector == 1 ? 8 : 4),
+                                    .step = step});
   }
 
   const Kernel& kernel_;
