@@ -10,6 +10,7 @@ namespace {
 constexpr int64_t narrow_limit = (int64_t(1) << 31) - (int64_t(1) << 22);
 constexpr uint32_t registers_in_flight = 32;
 constexpr int64_t few_points = 16384;
+constexpr int64_t enough_threads = 132 * 1024;
 /// More instructions than this side by side hide no more latency, and take long to compile.
 constexpr size_t most_unrolled = 512;
 /// Neighbouring threads that take vectors of one row: fewer would leave parts of cache lines.
@@ -227,8 +228,13 @@ class Scheduler {
       int64_t rows = kernel_.rows_per_chunk == none ? rows_ : kernel_.size(kernel_.rows_per_chunk);
       if (inner_ >= 0 && rows_ >= 0 && outer_ >= 0 && is_fixed(kernel_, kernel_.rows_per_chunk)) {
         int64_t chunks = std::max<int64_t>(1, (rows_ + rows - 1) / std::max<int64_t>(rows, 1));
+        // Few columns: rather more threads than wide loads.
+        while (schedule_.vector > 1 &&
+               outer_ * chunks * (inner_ / schedule_.vector) * 16 < enough_threads / 2)
+          schedule_.vector /= 2;
         int64_t threads = std::max<int64_t>(1, outer_ * chunks * (inner_ / schedule_.vector));
-        int64_t wanted = std::min<int64_t>({16, (135168 + threads - 1) / threads, rows / 4});
+        int64_t wanted =
+            std::min<int64_t>({16, (enough_threads + threads - 1) / threads, rows / 4});
         variant.teams = uint32_t(std::bit_floor(uint64_t(std::max<int64_t>(1, wanted))));
       }
     }
