@@ -5,9 +5,11 @@
 #include <encore/jit/cuda/staging.h>
 #include <gmock/gmock.h>
 
+#include <atomic>
 #include <cstring>
 #include <numeric>
 #include <random>
+#include <thread>
 
 #include "fake_cuda_driver.h"
 
@@ -204,6 +206,25 @@ TEST_F(CudaStagingTest, ManyCopiesAtOnceDoNotOverwriteEachOther) {
     ASSERT_EQ(back, random_bytes(bytes, unsigned(i))) << i;
   }
   EXPECT_LE(fake_.pinned - pinned, 6 * Staging::chunk_bytes);
+}
+
+TEST_F(CudaStagingTest, ThreadsAllocateAndCopyAtOnce) {
+  std::vector<std::thread> threads;
+  std::atomic<int> wrong = 0;
+  for (unsigned t = 0; t < 6; ++t)
+    threads.emplace_back([&, t] {
+      for (unsigned i = 0; i < 40; ++i) {
+        std::vector<std::byte> values = random_bytes(1 + (i * 7919 + t) % 200'000, t * 100 + i);
+        std::vector<std::byte> back(values.size());
+        Ref<Buffer> buffer = memory_.allocate_buffer(values.size());
+        staging_.to_device(buffer->data(), values.data(), values.size());
+        staging_.to_host(back.data(), buffer->data(), back.size());
+        wrong += back != values;
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(memory_.live_bytes(), 0);
 }
 
 TEST_F(CudaStagingTest, AFailureAtEveryCallIsSurvived) {

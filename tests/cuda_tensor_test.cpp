@@ -68,6 +68,16 @@ TEST_F(CudaTensorTest, ValuesComeBack) {
   EXPECT_EQ(text.str(), "[1.  2.5]");
 }
 
+TEST_F(CudaTensorTest, LargeValuesComeBack) {
+  std::vector<float> values(10'000'003);
+  std::iota(values.begin(), values.end(), 0.f);
+  Tensor x = on_gpu(values, {10'000'003});
+  std::fill(values.begin(), values.end(), -1.f);  // what was copied is free again
+  std::vector<float> back = x.to_vector<float>();
+  std::iota(values.begin(), values.end(), 0.f);
+  EXPECT_TRUE(back == values);
+}
+
 TEST_F(CudaTensorTest, ElementwiseProgramsHaveTheCpusBits) {
   std::vector<float> a = random_values(1025, 2), b = random_values(1025, 3);
   auto compute = [&](Device device) {
@@ -248,16 +258,16 @@ Tensor three_launches(const Tensor& x) {
 }
 
 TEST_F(CudaTensorTest, AProgramOfSeveralLaunchesIsReplayedAsOneGraph) {
-  if (trace::statistics().syncs == 0) eval(ones({1}));
-  std::vector<Tensor> held;
+  const int runs = on_real_gpu ? 1000 : 20;
+  std::vector<Tensor> held;  // so that every run has other outputs, and mostly other inputs
   int64_t graphs = stats().graph_launches;
-  for (int i = 0; i < 20; ++i) {
+  for (int i = 0; i < runs; ++i) {
     held.push_back(three_launches(on_gpu(random_values(40'000, unsigned(i)), {40'000})));
     eval(held.back());
   }
   if (stats().graph_launches == graphs) GTEST_SKIP() << "the program has too few launches";
-  EXPECT_EQ(stats().graph_launches, graphs + 19);
-  for (int i = 0; i < 20; ++i) {
+  EXPECT_EQ(stats().graph_launches, graphs + runs - 1);
+  for (int i = 0; i < runs; ++i) {
     std::vector<float> expected =
         three_launches(on_cpu(random_values(40'000, unsigned(i)), {40'000})).to_vector<float>();
     std::vector<float> found = held[size_t(i)].to_vector<float>();
@@ -349,13 +359,13 @@ std::vector<float> small_program() {
 }
 
 /// Lets the n-th driver call fail, for n = 1, 2 … until nothing fails any more; how many did.
-int fail_each_call(jit::cuda::CUresult code, bool forget, bool stays) {
+int fail_each_call(jit::cuda::CUresult code, bool forget) {
   std::vector<float> expected = small_program();
   int64_t baseline = live_on_gpu();
   for (int n = 1; n < 1000; ++n) {
     if (forget) trace::runtime().clear_caches();
     bool failed = false;
-    jit::cuda::fail_call(n, code, {}, stays);
+    jit::cuda::fail_call(n, code);
     try {
       EXPECT_EQ(small_program(), expected) << n;
     } catch (const Error& error) {
@@ -366,21 +376,25 @@ int fail_each_call(jit::cuda::CUresult code, bool forget, bool stays) {
     EXPECT_LE(live_on_gpu(), baseline) << "after failure " << n;
     EXPECT_EQ(small_program(), expected) << "after failure " << n;
     EXPECT_EQ(live_on_gpu(), baseline) << "after failure " << n;
-    if (!failed && (!stays || n > 200)) return n - 1;
+    if (!failed) return n - 1;
   }
   return 1000;
 }
 
 TEST_F(CudaTensorTest, AFailureAtEveryDriverCallOfAReplayIsSurvived) {
-  int failures = fail_each_call(1, false, false);
+  int failures = fail_each_call(1, false);
   EXPECT_GE(failures, 5);
   std::printf("%d calls failed in turn\n", failures);
 }
 
 TEST_F(CudaTensorTest, AFailureAtEveryDriverCallOfAFirstRunIsSurvived) {
-  int failures = fail_each_call(1, true, false);
+  int failures = fail_each_call(1, true);
   EXPECT_GE(failures, 8);
   std::printf("%d calls failed in turn\n", failures);
+}
+
+TEST_F(CudaTensorTest, NoMemoryAtEveryDriverCallOfAFirstRunIsSurvived) {
+  EXPECT_GE(fail_each_call(jit::cuda::CUDA_ERROR_OUT_OF_MEMORY, true), 8);
 }
 
 }  // namespace
