@@ -25,6 +25,7 @@ struct Limits {
   int64_t chunk_elements = 1 << 16;
   int64_t most_chunks = 64, most_narrow_chunks = 64;
   int64_t chunked_columns = 1 << 19;
+  int64_t product_chunk_rows = 1;  // in kernels with a contraction a chunk has a multiple of these
 };
 
 /// What `compile` makes of one kernel. `bytes` are free of addresses and may be stored.

@@ -96,6 +96,8 @@ class ClusterLowering : private ValueLowering {
       if (has(inner, axis) || has(rows, axis))
         (has(inner, axis) ? inner_count : row_count) *= cluster_.extents[axis];
     int64_t chunk = rows_per_chunk(row_count, inner_count, limits_);
+    if (int64_t unit = limits_.product_chunk_rows; cluster_.contraction != ~0u)
+      chunk = (chunk + unit - 1) / unit * unit;
     builder_.set_rows_per_chunk(chunk);
     chunks_ = std::max<int64_t>(1, (row_count + chunk - 1) / chunk);
   }

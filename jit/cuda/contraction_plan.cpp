@@ -8,7 +8,7 @@ namespace {
 
 constexpr int64_t multiprocessors = 132;
 // Of shorter sums the errors of operands in two parts are larger than those of a chain of fma.
-constexpr int64_t least_split_depth = 16;
+constexpr int64_t least_split_depth = 8;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -52,7 +52,10 @@ std::vector<ContractionPlan> candidates(const Kernel& kernel, const Target& targ
   const bool split = multiplier == Multiplier::split_tf32;
   const ContractionPlan large = split ? ContractionPlan{multiplier, 128, 64, 32, 4, 2, 3, 1}
                                       : ContractionPlan{multiplier, 128, 128, 32, 2, 4, 3, 1};
-  const ContractionPlan small{multiplier, 64, 64, 32, 2, 4, 3, 1};
+  // Blocks of column accumulators take all rows of a chunk, so their tiles are narrow.
+  const bool by_chunks = kernel.rows_per_chunk != none;
+  const ContractionPlan small = by_chunks ? ContractionPlan{multiplier, 128, 32, 32, 4, 2, 3, 1}
+                                          : ContractionPlan{multiplier, 64, 64, 32, 2, 4, 3, 1};
   const bool copies = is_copied(kernel, large, true) && is_copied(kernel, large, false);
   if (copies) plans.push_back(large);
   plans.push_back(small);

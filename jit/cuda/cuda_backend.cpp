@@ -37,8 +37,10 @@ class CudaBackend final : public Backend {
                        target().strict ? " strict" : "", format_version);
   }
   Limits limits() const override {
-    // Three blocks for each of 132 multiprocessors; in strict mode as everywhere.
-    return settings().strict ? Limits{} : Limits{.most_narrow_chunks = 396};
+    // Three blocks for each of 132 multiprocessors, and no cut through the tiles of products; in
+    // strict mode as everywhere.
+    return settings().strict ? Limits{}
+                             : Limits{.most_narrow_chunks = 396, .product_chunk_rows = 128};
   }
 
   std::vector<Binary> compile(std::span<const Kernel* const> kernels) override {
