@@ -72,6 +72,7 @@ class Bench {
   void run(const std::string& only) {
     fmt::print(
         "{:<28} {:>10} {:>10} {:>9}  plans (rows x columns x depths, down x across, stages, "
+        "residents, "
         "splits)\n",
         "product", "chosen us", "cublaslt", "TFLOP/s");
     for (const Numbers& kind : kinds)
@@ -85,18 +86,21 @@ class Bench {
     const uint16_t deep = multiplier == Multiplier::bf16 ? 64 : 32;
     std::vector<ContractionPlan> plans;
     auto add = [&](uint16_t rows, uint16_t columns, uint16_t depths, uint16_t down, uint16_t across,
-                   uint16_t stages) {
-      plans.push_back({multiplier, rows, columns, depths, down, across, stages, 1});
+                   uint16_t stages, uint16_t residents = 1) {
+      plans.push_back({multiplier, rows, columns, depths, down, across, stages, residents, 1});
     };
-    if (!split) add(128, 128, 32, 2, 4, 3), add(128, 128, 32, 2, 2, 3), add(128, 256, 32, 2, 4, 3);
-    if (!split) add(128, 128, 32, 2, 4, 4), add(128, 128, uint16_t(deep / 2), 2, 4, 4);
-    if (!split && deep == 64) add(128, 128, 64, 2, 4, 3), add(128, 256, 64, 2, 4, 3);
-    add(128, 64, 32, 4, 2, 3), add(128, 64, 32, 2, 2, 3), add(64, 64, 32, 2, 4, 3);
-    add(64, 64, 32, 2, 2, 4), add(64, 32, 32, 4, 1, 4), add(32, 32, 32, 2, 2, 4);
-    add(32, 64, 32, 2, 2, 4);
+    if (!split) {
+      add(128, 128, 32, 2, 4, 3), add(128, 128, 32, 2, 2, 3), add(128, 256, 32, 2, 4, 3);
+      add(128, 128, 32, 2, 4, 3, 2), add(128, 128, 16, 2, 4, 4, 2), add(128, 128, 32, 2, 4, 4);
+    }
+    if (deep == 64) add(128, 128, 64, 2, 4, 3), add(128, 128, 64, 2, 4, 3, 2);
+    if (deep == 64) add(128, 256, 64, 2, 4, 3), add(128, 128, 32, 2, 4, 4, 2);
+    add(128, 64, 32, 4, 2, 3), add(128, 64, 32, 4, 2, 3, 2), add(64, 64, 32, 2, 4, 3);
+    add(64, 64, 32, 2, 4, 4, 2), add(64, 64, 32, 2, 2, 4), add(64, 32, 32, 4, 1, 4);
+    add(32, 32, 32, 2, 2, 4), add(32, 64, 32, 2, 2, 4), add(128, 32, 32, 4, 2, 3);
     const size_t whole = plans.size();
     for (size_t i = 0; i < whole; ++i)
-      if (plans[i].rows <= 64)
+      if (plans[i].rows <= 64 || plans[i].columns <= 32)
         for (uint16_t splits : {2, 4, 8}) {
           plans.push_back(plans[i]);
           plans.back().splits = splits;
@@ -152,7 +156,7 @@ class Bench {
       const int64_t blocks =
           (shape.m + plan.rows - 1) / plan.rows * ((shape.n + plan.columns - 1) / plan.columns);
       if (blocks * plan.splits > 1200 && plan.rows < 128) continue;
-      if (blocks < 24 && plan.rows == 128) continue;
+      if (blocks < 24 && plan.rows == 128 && plan.columns > 32) continue;
       const CUfunction function = all.module->function(function_symbol("k", i));
       others.push_back({time_plan(generic, plan, function), describe(plan)});
     }
@@ -170,8 +174,8 @@ class Bench {
   }
 
   static std::string describe(const ContractionPlan& plan) {
-    return fmt::format("{}x{}x{} {}x{} {} {}", plan.rows, plan.columns, plan.depths, plan.down,
-                       plan.across, plan.stages, plan.splits);
+    return fmt::format("{}x{}x{} {}x{} {} {} {}", plan.rows, plan.columns, plan.depths, plan.down,
+                       plan.across, plan.stages, plan.residents, plan.splits);
   }
 
   CUdeviceptr buffer(int i) const { return reinterpret_cast<CUdeviceptr>(buffers_[i]->data()); }

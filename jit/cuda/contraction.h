@@ -27,6 +27,7 @@ struct ContractionPlan {
   uint16_t rows = 64, columns = 64, depths = 16;  // a block's tile
   uint16_t down = 16, across = 16;                // threads (fma) or warps that share it
   uint16_t stages = 2;                            // pairs of tiles in shared memory
+  uint16_t residents = 1;                         // blocks that a multiprocessor should hold
   uint16_t splits = 1;  // blocks of one cluster that share the contracted points
   bool operator==(const ContractionPlan&) const = default;
 

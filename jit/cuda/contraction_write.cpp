@@ -450,9 +450,9 @@ std::string generate_contraction(const Kernel& kernel, const std::string& symbol
     const std::string cluster =
         plan.splits > 1 ? fmt::format(" __cluster_dims__({}, 1, 1)", plan.splits) : "";
     text += fmt::format(
-        "extern \"C\" __global__ void{} __launch_bounds__({}) {}(const __grid_constant__ "
+        "extern \"C\" __global__ void{} __launch_bounds__({}, {}) {}(const __grid_constant__ "
         "{}_Parameters p) {{\n",
-        cluster, plan.threads(), function_symbol(symbol, function++), symbol);
+        cluster, plan.threads(), plan.residents, function_symbol(symbol, function++), symbol);
     text += spell_bindings(kernel);
     text += FunctionWriter(kernel, plan, target).write();
     text += "}\n";
