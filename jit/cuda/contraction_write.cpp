@@ -28,6 +28,7 @@ class FunctionWriter {
     write_operand(false);
     write_totals();
     line("for (i64 first_row = row_begin; first_row < row_end; first_row += {}) {{", plan_.rows);
+    if (loads_before_products()) write_element_loads("group");
     write_products();
     write_epilogue();
     line("{}", plan_.splits > 1 ? "contraction::meet_cluster();" : "__syncthreads();");
@@ -292,6 +293,7 @@ class FunctionWriter {
       line("{} t{} = {};", type_name(kernel_.accumulators[i].dtype), i,
            literal(kernel_.accumulators[i].dtype,
                    identity_bits(kernel_.accumulators[i].reduce, kernel_.accumulators[i].dtype)));
+    write_column_loads();
     if (plan_.multiplier != Multiplier::split_tf32) return;
     line("auto multiply_alone = [&](i64 row, i64 column) {{");
     line("float sum = 0;");
@@ -301,19 +303,90 @@ class FunctionWriter {
     line("}};");
   }
 
+  /// Rows that a thread finishes in step, so that their loads are under way together.
+  int batch() const {
+    const int rows = plan_.rows / groups();
+    return rows % 4 == 0 ? 4 : rows % 2 == 0 ? 2 : 1;
+  }
+  /// Then nothing that the epilogue loads has to wait for the products.
+  bool loads_before_products() const { return batch() * groups() == plan_.rows; }
+
+  enum class Early : uint8_t { no, column, element };
+
+  /// Whether a load of the sweep may come before all else: its place is known, and no instruction
+  /// before it writes there. `column`: it is the same in all rows.
+  Early early_load(const Stage& stage, uint32_t id) const {
+    const Instruction& load = kernel_.instructions[id];
+    if (load.op != Opcode::load) return Early::no;
+    const Access& access = kernel_.accesses[load.aux];
+    if (access.offset != none || access.predicate != none) return Early::no;
+    for (uint32_t i = 0; i < kernel_.instructions.size(); ++i) {
+      const Instruction& other = kernel_.instructions[i];
+      const bool before = i < id || i >= stage.end;
+      if (is_store(other.op) && before && kernel_.accesses[other.aux].argument == access.argument)
+        return Early::no;
+    }
+    for (uint32_t axis : axes_of(Role::row))
+      if (access.strides[axis] != none) return Early::element;
+    return kernel_.arguments[access.argument].use == Use::read ? Early::column : Early::element;
+  }
+
+  template <class Do>
+  void for_early_loads(Early kind, Do&& act) const {
+    for (const Stage& stage : kernel_.stages) {
+      if (stage.kind != StageKind::sweep) continue;
+      for (uint32_t id = stage.begin; id < stage.end; ++id)
+        if (early_load(stage, id) == kind) act(id);
+    }
+  }
+
+  void write_column_loads() {
+    for_early_loads(Early::column, [&](uint32_t id) {
+      const Instruction& load = kernel_.instructions[id];
+      line("const {0} v{1} = column < columns ? {2} : ({0})0;", type_name(load.dtype), id,
+           spell_load(kernel_.accesses[load.aux], load.dtype));
+    });
+  }
+
+  /// Into early_ID[batch], for the rows from `tile_row` on.
+  void write_element_loads(const std::string& tile_row) {
+    bool any = false;
+    for_early_loads(Early::element, [&](uint32_t id) {
+      line("{} early_{}[{}];", type_name(kernel_.instructions[id].dtype), id, batch());
+      any = true;
+    });
+    if (!any) return;
+    line("#pragma unroll");
+    line("for (int u = 0; u < {}; ++u) {{", batch());
+    line("const i64 row = first_row + {} + u * {};", tile_row, groups());
+    line("if (group < {} && column < columns && row < row_end) {{", groups());
+    decompose(Role::row, "row");
+    for_early_loads(Early::element, [&](uint32_t id) {
+      const Instruction& load = kernel_.instructions[id];
+      line("early_{}[u] = {};", id, spell_load(kernel_.accesses[load.aux], load.dtype));
+    });
+    line("}}");
+    line("}}");
+  }
+
   void write_epilogue() {
     line("if (group < {} && (column < columns || column == 0)) {{", groups());
-    const bool lean =
-        kernel_.instructions.size() <= 24 && plan_.multiplier != Multiplier::split_tf32;
-    line("#pragma unroll {}", lean ? 4 : 1);
-    line("for (int tile_row = group; tile_row < {}; tile_row += {}) {{", plan_.rows, groups());
+    line("#pragma unroll 1");
+    line("for (int base = group; base < {}; base += {}) {{", plan_.rows, groups() * batch());
+    line("if (first_row + base >= row_end) break;");
+    if (!loads_before_products()) write_element_loads("base");
+    line("#pragma unroll");
+    line("for (int u = 0; u < {}; ++u) {{", batch());
+    line("const int tile_row = base + u * {};", groups());
     line("const i64 row = first_row + tile_row;");
-    line("if (row >= row_end) break;");
+    line("if (row < row_end) {{");
     decompose(Role::row, "row");
     for (const Stage& stage : kernel_.stages) {
       if (stage.kind == StageKind::row) write_row_stage(stage);
       if (stage.kind == StageKind::sweep) write_sweep(stage);
     }
+    line("}}");
+    line("}}");
     line("}}");
     line("}}");
   }
@@ -335,13 +408,19 @@ class FunctionWriter {
     line("{} product = products[tile_row * {} + own_column];", value_type(), product_pitch(plan_));
     if (plan_.splits > 1) {
       line("product = 0;");
+      line("#pragma unroll");
       line("for (unsigned from = 0; from < {}; ++from)", plan_.splits);
       line("  product += contraction::read_of_block(products + tile_row * {} + own_column, from);",
            product_pitch(plan_));
     }
     if (plan_.multiplier == Multiplier::split_tf32)
       line("if (product != product) product = multiply_alone(row, column);");
-    write_instructions(stage.begin, stage.end);
+    for (uint32_t i = stage.begin; i < stage.end; ++i) {
+      const Early early = early_load(stage, i);
+      if (early == Early::no) write_instruction(i);
+      if (early == Early::element)
+        line("const {} v{} = early_{}[u];", type_name(kernel_.instructions[i].dtype), i, i);
+    }
     feed(stage);
     line("}}");
   }
