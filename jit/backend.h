@@ -18,7 +18,7 @@ namespace encore::jit {
 
 struct Limits {
   uint32_t arguments = 64;
-  uint32_t instructions = max_instructions;
+  uint32_t instructions = 512;
   // Rows that column accumulators add up are cut into chunks of about so many elements, into at
   // most so many chunks; into more, up to `most_narrow_chunks`, where that makes no more than
   // `chunked_columns` columns in all. Part of the accumulation order, so constants of a backend.

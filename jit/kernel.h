@@ -123,8 +123,9 @@ struct Contraction {
   MatmulPrecision precision = MatmulPrecision::highest;
 };
 
-/// At most this many instructions in one kernel; longer chains are split.
-inline constexpr uint32_t max_instructions = 512;
+/// No kernel has more instructions than this; a backend may want fewer (Limits). Longer chains are
+/// split.
+inline constexpr uint32_t max_instructions = 2048;
 
 /// Lanes of a row accumulator of this dtype; argmax and argmin count by the compared value's dtype.
 constexpr uint32_t lane_count(DType dtype) { return size_of(dtype) == 8 ? 16 : 32; }

@@ -121,8 +121,8 @@ TEST(VerifyKernel, StagesCoverInstructionsAndAccumulators) {
        {"stage 4 (sweep): accumulators must be numbered from 0 in the order of the stages that "
         "feed them",
         [](Kernel& k) { k.stages[4].first_accumulator = 1; }},
-       {"the kernel: has 513 instructions; 512 are allowed", [](Kernel& k) {
-          k.instructions.resize(513, k.instructions[8]);
+       {"the kernel: has 2049 instructions; 2048 are allowed", [](Kernel& k) {
+          k.instructions.resize(2049, k.instructions[8]);
           k.stages[4].end = 513;
         }}});
 }

@@ -113,20 +113,21 @@ struct Planned {
 };
 
 /// The fuser counts what an op needs once; what several sweeps compute again shows after lowering.
-bool fits(const LoweredTrace& lowered) {
-  return std::all_of(lowered.kernels.begin(), lowered.kernels.end(), [](const PlannedKernel& one) {
-    return one.kernel.instructions.size() <= jit::max_instructions;
+bool fits(const LoweredTrace& lowered, uint32_t most) {
+  return std::all_of(lowered.kernels.begin(), lowered.kernels.end(), [&](const PlannedKernel& one) {
+    return one.kernel.instructions.size() <= most;
   });
 }
 
 Planned plan_with(const Graph& graph, jit::Backend& backend, bool updates_apart) {
   Planned planned;
   jit::Limits limits = backend.limits();
+  const uint32_t most = limits.instructions;
   do {
     planned.fusion = fuse(graph, limits, updates_apart);
     planned.lowered = lower(graph, planned.fusion, limits);
     limits.instructions /= 2;
-  } while (!fits(planned.lowered) && limits.instructions > 0);
+  } while (!fits(planned.lowered, most) && limits.instructions > 0);
   for (PlannedKernel& kernel : planned.lowered.kernels) {
     orient_contraction(kernel.kernel);
     collapse_axes(kernel.kernel, settings().strict);

@@ -37,10 +37,12 @@ class CudaBackend final : public Backend {
                        target().strict ? " strict" : "", format_version);
   }
   Limits limits() const override {
-    // Three blocks for each of 132 multiprocessors, and no cut through the tiles of products; in
-    // strict mode as everywhere.
-    return settings().strict ? Limits{}
-                             : Limits{.most_narrow_chunks = 396, .product_chunk_rows = 128};
+    // A launch costs as much as hundreds of instructions that wait for one another. Three blocks
+    // for each of 132 multiprocessors, and no cut through the tiles of products; in strict mode as
+    // everywhere.
+    Limits limits{.instructions = max_instructions};
+    if (!settings().strict) limits.most_narrow_chunks = 396, limits.product_chunk_rows = 128;
+    return limits;
   }
 
   std::vector<Binary> compile(std::span<const Kernel* const> kernels) override {

@@ -98,8 +98,7 @@ void Generator::emit_value(ValueId id) {
       };
       DType first = dtype_of(instruction.operands[0]);
       text = instruction.op == Opcode::scale2
-                 ? fmt::format("{}({}, {})", scale2_name(instruction.operands[1]), operand(0),
-                               operand(1))
+                 ? scale2(instruction)
                  : spell(instruction, first, operand(0), operand(1), operand(2));
     }
   }
@@ -108,11 +107,26 @@ void Generator::emit_value(ValueId id) {
 }
 
 /// The cheapest way that serves all exponents which may come.
-std::string_view Generator::scale2_name(ValueId exponent) const {
+std::string Generator::scale2(const Instruction& instruction) const {
+  ValueId exponent = instruction.operands[1];
+  std::string a = name(instruction.operands[0]), n = name(exponent);
   const Range& range = ranges_[exponent];
-  bool single = dtype_of(exponent) == DType::f32;
-  if (single ? range.within(-126, 127) : range.within(-1022, 1023)) return "scale2_near";
-  return single && range.within(-252, 254) ? "scale2_middle" : "scale2";
+  bool single = instruction.dtype == DType::f32;
+  bool near = single ? range.within(-126, 127) : range.within(-1022, 1023);
+  if (!near && !(single && range.within(-252, 254))) return fmt::format("scale2({}, {})", a, n);
+  std::string shifted = single ? fmt::format("shifted_bits({})", n) : n;
+  // Mostly n was rounded by adding this number; then its bits are there already.
+  const Instruction& difference = kernel_.instructions[exponent];
+  constexpr double magic = 12582912;
+  if (single && difference.op == Opcode::sub &&
+      ranges_[difference.operands[0]].within(magic - (1 << 20), magic + (1 << 20)) &&
+      ranges_[difference.operands[1]].within(magic, magic) &&
+      !names_[reuse_.canonical[difference.operands[0]]].empty())
+    shifted = fmt::format("bits_of({})", name(difference.operands[0]));
+  std::string scaled =
+      fmt::format("{}({}, {})", near ? "scale2_near" : "scale2_middle", a, shifted);
+  if (nan_follows(kernel_, instruction.operands[0], exponent)) return scaled;
+  return fmt::format("{} != {} ? {} : {}", n, n, n, scaled);
 }
 
 /// A store of one element.

@@ -204,12 +204,16 @@ INLINE f64 scale_far(f64 a, f64 n) {
   f64 last = fmin(fmax(n, -1022.0), 1023.0), half = floor((n - last) * 0.5);
   return a * power_of_two(half) * power_of_two(n - last - half) * power_of_two(last);
 }
-// Where n is known to lie in [-126, 127], in [-252, 254], in [-1022, 1023].
-INLINE f32 scale2_near(f32 a, f32 n) { return n != n ? n : a * power_of_two(n); }
-INLINE f64 scale2_near(f64 a, f64 n) { return n != n ? n : a * power_of_two(n); }
-INLINE f32 scale2_middle(f32 a, f32 n) {
-  f32 last = fminf(fmaxf(n, -126.0f), 127.0f);
-  return n != n ? n : a * power_of_two(n - last) * power_of_two(last);
+// Where n is known to be no NaN and to lie in [-126, 127], [-1022, 1023] or [-252, 254];
+// `shifted` are the bits of n + 1.5 * 2^23.
+INLINE u32 shifted_bits(f32 n) { return bits_of(n + 12582912.0f); }
+INLINE f32 scale2_near(f32 a, u32 shifted) { return a * float_of((shifted << 23) + 0x3f800000u); }
+INLINE f64 scale2_near(f64 a, f64 n) { return a * power_of_two(n); }
+INLINE f32 scale2_middle(f32 a, u32 shifted) {
+  i32 n = (i32)shifted, last = n < 0x4b400000 - 126 ? 0x4b400000 - 126 : n;
+  last = last > 0x4b400000 + 127 ? 0x4b400000 + 127 : last;
+  return a * float_of(((u32)(n - last) << 23) + 0x3f800000u) *
+         float_of(((u32)last << 23) + 0x3f800000u);
 }
 INLINE f32 scale2(f32 a, f32 n) {
   if (fabsf(n) <= 126.0f) return a * power_of_two(n);

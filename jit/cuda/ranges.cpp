@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <iterator>
+#include <set>
 
 namespace encore::jit::cuda {
 namespace {
@@ -105,5 +107,34 @@ class Finder {
 }  // namespace
 
 std::vector<Range> value_ranges(const Kernel& kernel) { return Finder(kernel).run(); }
+
+bool nan_follows(const Kernel& kernel, ValueId value, ValueId cause) {
+  std::set<ValueId> seen;
+  std::vector<ValueId> stack{value};
+  while (!stack.empty()) {
+    ValueId next = stack.back();
+    stack.pop_back();
+    if (next == cause) return true;
+    if (next == none || next < cause || !seen.insert(next).second) continue;
+    const Instruction& instruction = kernel.instructions[next];
+    switch (instruction.op) {
+      case Opcode::add:
+      case Opcode::sub:
+      case Opcode::mul:
+      case Opcode::div:
+      case Opcode::fma:
+      case Opcode::neg:
+      case Opcode::abs:
+      case Opcode::sqrt:
+        if (is_floating(instruction.dtype))
+          stack.insert(stack.end(), std::begin(instruction.operands),
+                       std::end(instruction.operands));
+        break;
+      default:
+        break;
+    }
+  }
+  return false;
+}
 
 }  // namespace encore::jit::cuda

@@ -17,4 +17,7 @@ struct Range {
 /// By value.
 std::vector<Range> value_ranges(const Kernel& kernel);
 
+/// Is `value` a NaN wherever `cause` is one, by arithmetic alone?
+bool nan_follows(const Kernel& kernel, ValueId value, ValueId cause);
+
 }  // namespace encore::jit::cuda

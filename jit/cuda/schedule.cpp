@@ -150,7 +150,7 @@ class Scheduler {
     if (!largest) return;
     uint32_t n = uint32_t(std::min<size_t>(8, 16 / smallest));
     while (n * largest > 32) n /= 2;
-    if (n * kernel_.instructions.size() > 2048) n = std::min(n, 4u);
+    while (n > 1 && n * kernel_.instructions.size() > 2 * max_instructions) n /= 2;
     SizeId extent = kernel_.axes[schedule_.vector_axis].extent;
     while (n > 1 && is_fixed(kernel_, extent) && kernel_.size(extent) % n != 0) n /= 2;
     if (n < 2) return;
