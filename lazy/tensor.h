@@ -4,6 +4,7 @@
 // Handles may be used from any thread, but one handle object by one thread at a time, as with
 // std::shared_ptr. Shape, dtype and device errors throw encore::Error at the line that records.
 #pragma once
+#include <concepts>
 #include <iosfwd>
 #include <optional>
 #include <utility>
@@ -249,10 +250,18 @@ std::ostream& operator<<(std::ostream& to, const Tensor& tensor);
 
 /// Computes the given tensors, and everything else pending on this thread, in one step.
 void eval(std::initializer_list<Tensor> tensors, std::source_location at = std::source_location::current());
+/// The first of several carries the caller's place, which a pack leaves no room for.
+struct TensorAt {
+  template <class T>
+    requires std::convertible_to<const T&, Tensor>
+  TensorAt(const T& tensor, std::source_location at = std::source_location::current())
+      : tensor(tensor), at(at) {}
+  Tensor tensor;
+  std::source_location at;
+};
 template <class... T>
-  requires(sizeof...(T) > 0)
-void eval(const T&... tensors) {
-  eval(std::initializer_list<Tensor>{tensors...});
+void eval(const TensorAt& first, const T&... more) {
+  eval(std::initializer_list<Tensor>{first.tensor, more...}, first.at);
 }
 /// Computes everything pending on this thread and waits.
 void sync(std::source_location at = std::source_location::current());

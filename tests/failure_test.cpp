@@ -160,7 +160,14 @@ TEST_F(Failure, ACompileThenMemoryInTheMiddleThenAllIsWell) {
 
 TEST_F(Failure, ARequestBeyondAllMemoryIsATypedErrorAtTheUsersLine) {
   Tensor huge = zeros({int64_t(1) << 45}) + from_vector<float>({1});
-  EXPECT_THROW(eval(huge), OutOfMemory);
+  const int line = __LINE__ + 2;
+  try {
+    eval(huge);
+    ADD_FAILURE() << "there was memory";
+  } catch (const OutOfMemory& error) {
+    EXPECT_EQ(error.where().line, line);
+    EXPECT_THAT(error.where().file, HasSubstr("failure_test.cpp"));
+  }
   huge = Tensor();
   EXPECT_EQ(run_program(), expected_);
   EXPECT_EQ(live_bytes(), baseline_);
