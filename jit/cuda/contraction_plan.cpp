@@ -50,9 +50,8 @@ std::vector<ContractionPlan> candidates(const Kernel& kernel, const Target& targ
   if (multiplier == Multiplier::split_tf32) plans.push_back(exact);
   // Operands in two parts need twice the registers.
   const bool split = multiplier == Multiplier::split_tf32;
-  const uint16_t depths = multiplier == Multiplier::tf32 ? 16 : 32;
-  const ContractionPlan large = split ? ContractionPlan{multiplier, 128, 64, 32, 4, 2, 3, 2}
-                                      : ContractionPlan{multiplier, 128, 128, depths, 2, 4, 4, 2};
+  const ContractionPlan large = split ? ContractionPlan{multiplier, 128, 64, 32, 4, 2, 3}
+                                      : ContractionPlan{multiplier, 128, 128, 32, 2, 4, 4};
   // Blocks of column accumulators take all rows of a chunk, so their tiles are narrow.
   const bool by_chunks = kernel.rows_per_chunk != none;
   const ContractionPlan small = by_chunks ? ContractionPlan{multiplier, 128, 32, 32, 4, 2, 3}

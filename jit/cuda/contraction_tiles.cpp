@@ -52,14 +52,17 @@ struct Evaluated {
   }
 };
 
-template <class At> struct Locate {
+template <class At, bool LINEAR> struct Locate {
+  static constexpr bool linear = LINEAR;
   At at;
   bool aligned;
+  i64 step;
 };
 
 // Copies an operand's tiles as they lie in memory, 16 bytes at a time where all such pieces are
-// aligned. LOCATE.at(line, depth) points to an element, and LOCATE.aligned says whether pieces that
-// begin at multiples of 16 bytes from an aligned element are aligned.
+// aligned. LOCATE.at(line, depth) points to an element; LOCATE.aligned says whether pieces that
+// begin at multiples of 16 bytes from an aligned element are aligned; where LOCATE.linear, lines (or
+// depths, where lines lie side by side) are LOCATE.step elements apart.
 template <class Locate, class Element, class Layout, int LINES, int DEPTHS, int THREADS>
 struct Copied {
   static constexpr bool along_depth = Layout::depths_together;
@@ -67,28 +70,35 @@ struct Copied {
   static constexpr int across = (along_depth ? DEPTHS : LINES) / piece;
   static constexpr int pieces = LINES * DEPTHS / piece;
   static constexpr int count = (pieces + THREADS - 1) / THREADS;
+  static constexpr bool steps = Locate::linear && THREADS % across == 0;
   const Locate& locate;
-  i64 first_line, line_end, depth_end;
+  i64 first_line, depth_end;
+  int lines;  // of the tile that exist
   bool aligned;
 
   __device__ Copied(const Locate& locate, i64 first_line, i64 line_end, i64 first_depth,
                     i64 depth_end)
-      : locate(locate), first_line(first_line), line_end(line_end), depth_end(depth_end),
+      : locate(locate), first_line(first_line), depth_end(depth_end),
+        lines(int(line_end - first_line < LINES ? line_end - first_line : LINES)),
         aligned(locate.aligned && (u64)locate.at(first_line, first_depth) % 16 == 0) {}
+  static __device__ int line(int number) { return along_depth ? number / across : number % across * piece; }
+  static __device__ int depth(int number) { return along_depth ? number % across * piece : number / across; }
   __device__ void begin(Element* tile, i64 first_depth) {
+    const int depths = int(depth_end - first_depth < DEPTHS ? depth_end - first_depth : DEPTHS);
+    const Element* const first =
+        locate.at(first_line + line(int(threadIdx.x)), first_depth + depth(int(threadIdx.x)));
 #pragma unroll
     for (int i = 0; i < count; ++i) {
       const int number = int(threadIdx.x) + i * THREADS;
       if (pieces % THREADS != 0 && number >= pieces) return;
-      const int side = number % across * piece, other = number / across;
-      const int line = along_depth ? other : side, depth = along_depth ? side : other;
-      const i64 l = first_line + line, d = first_depth + depth;
-      const i64 left = along_depth ? depth_end - d : line_end - l;
-      const int here = (along_depth ? l < line_end : d < depth_end)
-                           ? int(left < 0 ? 0 : left < piece ? left : piece)
+      const int l = line(number), d = depth(number);
+      const int left = along_depth ? depths - d : lines - l;
+      const int here = (along_depth ? l < lines : d < depths)
+                           ? (left < 0 ? 0 : left < piece ? left : piece)
                            : 0;
-      Element* const to = tile + Layout::at(line, depth);
-      const Element* const from = here > 0 ? locate.at(l, d) : locate.at(0, 0);
+      Element* const to = tile + Layout::at(l, d);
+      const Element* const from = steps ? first + i * (THREADS / across) * locate.step
+                                        : locate.at(first_line + l, first_depth + d);
       if (aligned)
         copy_16(to, from, here * int(sizeof(Element)));
       else

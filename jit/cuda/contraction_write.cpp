@@ -201,8 +201,12 @@ class FunctionWriter {
       if (kernel_.axes[axis].role != dense && kernel_.axes[axis].role != Role::outer &&
           access.strides[axis] != none)
         aligned += fmt::format(" && {} % {} == 0", size(access.strides[axis]), piece);
-    line("const contraction::Locate<decltype(at_{0})> locate_{0} = {{at_{0}, {1}}};", name,
-         aligned);
+    std::vector<uint32_t> others;  // axes whose points are not side by side
+    for (Role role : {a ? Role::row : Role::inner, Role::contracted})
+      if (role != dense) others = axes_of(role);
+    const SizeId step = others.size() == 1 ? access.strides[others[0]] : none;
+    line("const contraction::Locate<decltype(at_{0}), {1}> locate_{0} = {{at_{0}, {2}, {3}}};",
+         name, others.size() <= 1, aligned, step == none ? "0" : size(step));
   }
 
   /// `load_a(row, depth)` or `load_b(column, depth)` at the block's outer point.
