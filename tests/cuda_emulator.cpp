@@ -20,6 +20,7 @@ constexpr const char* shim = R"(
 #include <csetjmp>
 #include <cmath>
 #include <cstring>
+#include <memory>
 #include <vector>
 #include <ucontext.h>
 typedef signed char i8; typedef short i16; typedef int i32; typedef long long i64;
@@ -34,7 +35,13 @@ struct Index { unsigned x; };
 static Index threadIdx, blockIdx;
 
 struct Group { unsigned arrived = 0, members = 0, round = 0; };
-struct Fiber { jmp_buf place; ucontext_t start; bool begun, done; std::vector<char> stack; };
+constexpr size_t stack_bytes = 1 << 18;
+struct Fiber {
+  jmp_buf place;
+  ucontext_t start;
+  bool begun, done;
+  std::unique_ptr<char[]> stack{new char[stack_bytes]};
+};
 static std::vector<Fiber> fibers;
 static std::vector<Group> warps, teams;
 static std::vector<Group> wholes;  // by block of the cluster
@@ -111,7 +118,7 @@ static void run_cluster(unsigned first_block, unsigned blocks, unsigned threads)
   block_threads = threads;
   for (unsigned w = 0; w < warps.size(); ++w)
     warps[w].members = std::min(32u, threads - 32 * (w % ((threads + 31) / 32)));
-  for (Fiber& fiber : fibers) fiber.begun = fiber.done = false, fiber.stack.resize(1 << 16);
+  for (Fiber& fiber : fibers) fiber.begun = fiber.done = false;
   volatile unsigned left = blocks * threads;
   volatile unsigned turn = 0;
   while (left > 0) {
@@ -125,8 +132,8 @@ static void run_cluster(unsigned first_block, unsigned blocks, unsigned threads)
         if (fiber.begun) _longjmp(fiber.place, 1);
         fiber.begun = true;
         getcontext(&fiber.start);
-        fiber.start.uc_stack.ss_sp = fiber.stack.data();
-        fiber.start.uc_stack.ss_size = fiber.stack.size();
+        fiber.start.uc_stack.ss_sp = fiber.stack.get();
+        fiber.start.uc_stack.ss_size = stack_bytes;
         makecontext(&fiber.start, begin, 0);
         setcontext(&fiber.start);
       }

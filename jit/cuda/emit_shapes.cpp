@@ -95,6 +95,7 @@ void Generator::end_column(uint32_t i, bool from_sweep) {
   std::string index = index_type();
   bool rows = variant_.shape == Shape::rows;
   uint32_t team = variant_.team, teams = variant_.teams;
+  std::string active = variant_.any_teams ? "teams" : std::to_string(teams);
   std::string_view op = combiner(accumulator.reduce, true);
   std::string stored(stored_type_name(kernel_.arguments[access.argument].dtype));
   auto store = [&](const std::string& value) {
@@ -109,8 +110,8 @@ void Generator::end_column(uint32_t i, bool from_sweep) {
     out_.open("if (threadIdx.x == 0{})", rows ? "" : " && tile == 0");
     if (teams > 1) {
       out_.line("c{} = unpacked<{}>(gathered[0]);", i, total_type(i));
-      out_.line("for (int r = 1; r < {}; ++r) c{} = {}::of(c{}, unpacked<{}>(gathered[r]));", teams,
-                i, op, i, total_type(i));
+      out_.line("for (int r = 1; r < {}; ++r) c{} = {}::of(c{}, unpacked<{}>(gathered[r]));",
+                active, i, op, i, total_type(i));
     }
     store(fmt::format("c{}", i));
     out_.close();
@@ -142,7 +143,7 @@ void Generator::end_column(uint32_t i, bool from_sweep) {
     out_.line("{} total = unpacked<{}>(gathered[j]);", total_type(i), total_type(i));
     out_.line(
         "for (int r = 1; r < {}; ++r) total = {}::of(total, unpacked<{}>(gathered[r * {} + j]));",
-        teams, op, total_type(i), width);
+        active, op, total_type(i), width);
     out_.line("const {} e = {} + j;", index, first);
     out_.open("if (e < inner)");
     decode("e", Role::inner, Role::inner);
@@ -188,13 +189,17 @@ void Generator::emit_columns() {
     emit_owned_rows();
     return end_columns();
   }
-  uint32_t step = variant_.teams * variant_.unroll;
-  out_.open("for ({} r = begin + team; r < end; r += {})", index, step);
+  std::string teams = variant_.any_teams ? "teams" : std::to_string(variant_.teams);
+  if (variant_.any_teams)
+    out_.line("const {} start = team < teams ? begin + team : end;", index);
+  else
+    out_.line("const {} start = begin + team;", index);
+  out_.open("for ({} r = start; r < end; r += {} * {})", index, teams, variant_.unroll);
   Batch batch{.count = variant_.unroll};
   for (uint32_t s = 0; s < kernel_.stages.size(); ++s)
     if (kernel_.stages[s].kind != StageKind::setup) batch.stages.push_back(s);
   batch.place = [&] {
-    out_.line("const {} row = r + u * {};", index_type(), variant_.teams);
+    out_.line("const {} row = r + u * {};", index_type(), teams);
     out_.line("const bool valid = row < end && e < inner;");
     decode("row", Role::row, Role::row);
   };

@@ -75,6 +75,7 @@ void Generator::emit_segment() {
   out_.line("const i32 t = (i32)threadIdx.x % {}, team = (i32)threadIdx.x / {};", variant_.team,
             variant_.team);
   out_.line("const {} tiles = ({})(w[0] >> 32);", index_type(), index_type());
+  if (variant_.any_teams) out_.line("const i32 teams = (i32)(w[0] >> 8 & 255);");
   uint32_t words = 0;
   for (const Stage& stage : kernel_.stages) {
     uint32_t mine = 0;

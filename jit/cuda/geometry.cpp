@@ -173,8 +173,11 @@ Steps LaunchLayout::pack(std::span<const Segment> segments, std::byte* block) co
     Share share =
         share_of(kernel, *schedule_, variant, extents[i], vectors ? schedule_->vector : 1);
     put32(4 + 4 * i, uint32_t(blocks));
-    put_segment(segment, uint64_t(vectors) | uint64_t(share.tiles) << 32, uint64_t(scratch),
-                block + segments_at_ + 8 * size_t(words_) * i);
+    uint64_t teams = 0;
+    if (variant.any_teams)
+      teams = column_teams(extents[i].rows, segment.sizes[kernel.rows_per_chunk], extents[i].inner);
+    put_segment(segment, uint64_t(vectors) | teams << 8 | uint64_t(share.tiles) << 32,
+                uint64_t(scratch), block + segments_at_ + 8 * size_t(words_) * i);
     blocks += share.blocks, scratch += share.scratch;
   }
   for (size_t i = segments.size(); i <= capacity_; ++i) put32(4 + 4 * i, uint32_t(blocks));

@@ -223,20 +223,17 @@ class Scheduler {
     Variant variant{.shape = Shape::columns, .team = 32, .unroll = unroll(8)};
     if (schedule_.one_thread) variant = {.shape = Shape::columns, .team = 1, .unroll = 1};
     bool ordered = target_.strict || schedule_.serial;
-    if (!ordered) {
-      variant.teams = 8;
-      int64_t rows = kernel_.rows_per_chunk == none ? rows_ : kernel_.size(kernel_.rows_per_chunk);
-      if (inner_ >= 0 && rows_ >= 0 && outer_ >= 0 && is_fixed(kernel_, kernel_.rows_per_chunk)) {
-        int64_t chunks = std::max<int64_t>(1, (rows_ + rows - 1) / std::max<int64_t>(rows, 1));
-        // Few columns: rather more threads than wide loads.
-        while (schedule_.vector > 1 &&
-               outer_ * chunks * (inner_ / schedule_.vector) * 16 < enough_threads / 2)
-          schedule_.vector /= 2;
-        int64_t threads = std::max<int64_t>(1, outer_ * chunks * (inner_ / schedule_.vector));
-        int64_t wanted =
-            std::min<int64_t>({16, (enough_threads + threads - 1) / threads, rows / 4});
-        variant.teams = uint32_t(std::bit_floor(uint64_t(std::max<int64_t>(1, wanted))));
-      }
+    bool known = inner_ >= 0 && rows_ >= 0 && is_fixed(kernel_, kernel_.rows_per_chunk);
+    if (!ordered && known) {
+      int64_t rows = kernel_.size(kernel_.rows_per_chunk);
+      variant.teams = column_teams(rows_, rows, inner_);
+      // Few columns: rather more threads than wide loads.
+      int64_t columns = (rows_ + rows - 1) / rows * inner_ * std::max<int64_t>(outer_, 1);
+      while (schedule_.vector > 1 && columns / schedule_.vector * 16 < enough_threads / 2)
+        schedule_.vector /= 2;
+    } else if (!ordered) {
+      variant.teams = most_column_teams;
+      variant.any_teams = true;
     }
     if (!schedule_.one_thread && variant.teams == 1 &&
         (inner_ < 0 || inner_ >= 128 * int64_t(schedule_.vector)))
@@ -452,6 +449,15 @@ std::vector<uint64_t> varying_axes(const Kernel& kernel) {
     axes[i] = mask;
   }
   return axes;
+}
+
+uint32_t column_teams(int64_t rows, int64_t rows_per_chunk, int64_t inner) {
+  int64_t chunks = std::max<int64_t>(1, (rows + rows_per_chunk - 1) / rows_per_chunk);
+  int64_t wanted = std::min<int64_t>(most_column_teams, rows_per_chunk / 4);
+  // What adds up the chunks of several reductions side by side sees them as one.
+  if (chunks > 1)
+    wanted = std::min(wanted, 4 * enough_threads / std::max<int64_t>(1, chunks * inner));
+  return uint32_t(std::bit_floor(uint64_t(std::max<int64_t>(1, wanted))));
 }
 
 Schedule make_schedule(const Kernel& kernel, const Target& target) {

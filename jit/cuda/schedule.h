@@ -21,13 +21,14 @@ enum class Shape : uint8_t { points, columns, rows, split };
 /// One function of the generated text.
 struct Variant {
   Shape shape = Shape::points;
-  uint32_t team = 256;  // threads that share a row; columns: that lie side by side
-  uint32_t teams = 1;   // in a block
-  uint32_t slots = 0;   // rows: vectors of a row that a thread keeps; 0: it reads them again
-  uint32_t unroll = 1;  // vectors (columns: rows) in flight
-  uint32_t step = 0;    // split: up to which sweep it goes
-  uint32_t blocks = 0;  // that a multiprocessor shall hold at least; 0: as it comes
-  uint32_t owners = 1;  // columns: among which rows are shared out by the place that they add to
+  uint32_t team = 256;     // threads that share a row; columns: that lie side by side
+  uint32_t teams = 1;      // in a block
+  uint32_t slots = 0;      // rows: vectors of a row that a thread keeps; 0: it reads them again
+  uint32_t unroll = 1;     // vectors (columns: rows) in flight
+  uint32_t step = 0;       // split: up to which sweep it goes
+  uint32_t blocks = 0;     // that a multiprocessor shall hold at least; 0: as it comes
+  uint32_t owners = 1;     // columns: among which rows are shared out by the place that they add to
+  bool any_teams = false;  // columns: a launch says how many of the teams have work
   uint32_t threads() const { return team * teams; }
 };
 
@@ -47,6 +48,11 @@ struct Schedule {
 };
 
 Schedule make_schedule(const Kernel& kernel, const Target& target);
+
+/// Teams that share the rows of a chunk of columns. Part of the order of sums, so a matter of one
+/// reduction's own extents.
+uint32_t column_teams(int64_t rows, int64_t rows_per_chunk, int64_t inner);
+inline constexpr uint32_t most_column_teams = 16;
 
 /// By instruction: a bit for each axis that its value differs along; bit 63: it depends on a row
 /// accumulator.
