@@ -44,8 +44,6 @@ class Adder final : public Launchable {
 
 class CudaSequenceTest : public ::testing::Test {
  protected:
-  static constexpr size_t most = 8;
-
   CudaSequenceTest() : fake_(fake_cuda::driver()), gpu_(0), memory_(gpu_) {
     fake_.kernels["add"] = {sizeof(Parameters), [](const std::byte* block) {
                               Parameters parameters;
