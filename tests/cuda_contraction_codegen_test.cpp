@@ -112,6 +112,15 @@ TEST_F(CudaContractionCode, TensorCoresAreUsedWhereTheyMayBe) {
   EXPECT_THAT(ptx_of(kernel, {80, false}), HasSubstr("mma.sync.aligned.m16n8k16.row.col.f32.f16"));
 }
 
+TEST(CudaContractionSchedule, RefusesWhatItCannotDo) {
+  Kernel reduced = matmul_kernel(f32, 1, 4, 4, 4);
+  reduced.accumulators.push_back({Reduce::sum, f32, 2});
+  EXPECT_THROW(generate(reduced, "k", {90, false}), Error);
+  Kernel adding = matmul_kernel(f32, 1, 4, 4, 4);
+  adding.instructions.back().op = Opcode::store_add;
+  EXPECT_THROW(generate(adding, "k", {90, false}), Error);
+}
+
 TEST_F(CudaContractionCode, PrecisionIsPartOfTheCode) {
   Kernel kernel = matmul_kernel(f32, 1, 512, 512, 512);
   const std::string exact = generate(kernel, "k", {90, false});

@@ -1,3 +1,4 @@
+#include <encore/core/error.h>
 #include <encore/jit/cuda/contraction.h>
 #include <encore/jit/cuda/contraction_traits.h>
 
@@ -9,6 +10,8 @@ namespace {
 constexpr int64_t multiprocessors = 132;
 // Of shorter sums the errors of operands in two parts are larger than those of a chain of fma.
 constexpr int64_t least_split_depth = 8;
+// Fewer contracted points are not worth a meeting of blocks.
+constexpr int64_t least_shared_depth = 64;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -27,6 +30,18 @@ Extents extents_of(const Kernel& kernel, const int64_t* sizes) {
 int64_t unit_count(const Extents& e, const ContractionPlan& plan) {
   int64_t down = std::max<int64_t>(1, ceil_div(e.rows, e.chunk_rows ? e.chunk_rows : plan.rows));
   return e.outer * down * std::max<int64_t>(1, ceil_div(e.columns, plan.columns));
+}
+
+/// How long a launch takes without splits, in arbitrary units: the more points a tile holds, the
+/// more often it uses what it loads.
+int64_t rounds_of(const Extents& e, const ContractionPlan& plan) {
+  const int64_t points = int64_t(plan.rows) * plan.columns;
+  const int64_t cost = points >= 32768  ? points * 5 / 10
+                       : points >= 8192 ? points * 6 / 10
+                                        : points;
+  const int64_t chunk_rows = std::clamp<int64_t>(e.chunk_rows, 1, std::max<int64_t>(1, e.rows));
+  const int64_t tiles = e.chunk_rows ? ceil_div(chunk_rows, plan.rows) : 1;
+  return ceil_div(unit_count(e, plan), multiprocessors) * tiles * cost;
 }
 
 /// What the operands allow a tensor core to see.
@@ -57,6 +72,9 @@ std::vector<ContractionPlan> candidates(const Kernel& kernel, const Target& targ
   const ContractionPlan small = by_chunks ? ContractionPlan{multiplier, 128, 32, 32, 4, 2, 3}
                                           : ContractionPlan{multiplier, 64, 64, 32, 2, 4, 3};
   const bool copies = is_copied(kernel, large, true) && is_copied(kernel, large, false);
+  // The larger a tile, the less it loads for each product; large products are bound by that.
+  if (copies && multiplier == Multiplier::tf32)
+    plans.push_back({multiplier, 128, 256, 32, 2, 4, 3});
   if (copies) plans.push_back(large);
   plans.push_back(small);
   if (target.compute_capability < 90) return plans;
@@ -65,9 +83,22 @@ std::vector<ContractionPlan> candidates(const Kernel& kernel, const Target& targ
   return plans;
 }
 
+/// Fusion makes no such kernels.
+void refuse_what_tiles_cannot_do(const Kernel& kernel) {
+  bool refused = false;
+  for (const Accumulator& accumulator : kernel.accumulators) refused |= !accumulator.column;
+  for (const Instruction& instruction : kernel.instructions)
+    refused |= instruction.op == Opcode::store_add;
+  if (refused)
+    throw Error("kernel '" + kernel.name +
+                    "': products with row totals or sums in memory are not made on CUDA devices",
+                {});
+}
+
 }  // namespace
 
 ContractionSchedule schedule_contraction(const Kernel& kernel, const Target& target) {
+  refuse_what_tiles_cannot_do(kernel);
   ContractionSchedule schedule{candidates(kernel, target)};
   const bool fixed = std::all_of(kernel.sizes.begin(), kernel.sizes.end(),
                                  [](const Size& size) { return size.fixed; });
@@ -83,13 +114,12 @@ uint32_t choose_plan(const Kernel& kernel, const ContractionSchedule& schedule,
   const Extents e = extents_of(kernel, sizes);
   if (plans.size() == 1) return 0;
   if (plans[0].multiplier == Multiplier::fma && e.depths < least_split_depth) return 0;
-  // Large tiles where they fill the machine, otherwise the fewest parts that do.
-  const uint32_t first = plans[0].multiplier == Multiplier::fma;
-  for (uint32_t i = first; i + 1 < plans.size(); ++i) {
-    const int64_t blocks = unit_count(e, plans[i]) * plans[i].splits;
-    if (blocks >= multiprocessors * 3 / 4 || e.depths <= 32 * plans[i].splits) return i;
-  }
-  return uint32_t(plans.size()) - 1;
+  uint32_t best = plans[0].multiplier == Multiplier::fma;
+  for (uint32_t i = best; i < plans.size(); ++i)
+    if (plans[i].splits == 1 && rounds_of(e, plans[i]) < rounds_of(e, plans[best])) best = i;
+  const bool splits = plans.back().splits > 1 && e.depths > least_shared_depth &&
+                      2 * unit_count(e, plans[best]) <= multiprocessors;
+  return splits ? uint32_t(plans.size()) - 1 : best;
 }
 
 Geometry contraction_geometry(const Kernel& kernel, const ContractionPlan& plan,
