@@ -74,16 +74,16 @@ TEST_F(CudaRandom, EverySizeHasItsScheduleInStrictMode) {
 }
 
 TEST_F(CudaRandom, ElementwiseAgrees) {
-  compare_random({.row_accumulators = false, .column_accumulators = false}, 160);
+  compare_random({.row_accumulators = false, .column_accumulators = false}, 64);
 }
 
 TEST_F(CudaRandom, IntegersAgreeInAnyOrder) {
-  compare_random({.dtypes = {boolean, u8, u16, u32, u64, i8, i16, i32, i64}}, 160);
+  compare_random({.dtypes = {boolean, u8, u16, u32, u64, i8, i16, i32, i64}}, 48);
 }
 
 TEST_F(CudaRandom, EverythingAgreesInStrictMode) {
   settings().strict = true;
-  compare_random({}, 320);
+  compare_random({}, 96);
 }
 
 }  // namespace

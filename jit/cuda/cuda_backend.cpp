@@ -18,7 +18,7 @@ namespace {
 
 /// Part of the fingerprint: counts up when generated code or the layout of binaries changes
 /// meaning.
-constexpr int format_version = 1;
+constexpr int format_version = 2;
 
 /// Kernels that share an NVRTC program. Starting one costs as much as several kernels, but each
 /// binary of a program holds the whole cubin. Contractions are large, so each has its own.

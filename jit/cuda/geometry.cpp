@@ -79,6 +79,7 @@ Share share_of(const Kernel& kernel, const Schedule& schedule, const Variant& va
       break;
     case Shape::split:
       share.tiles = divide_up(extents.inner, int64_t(variant.team) * vector * 4);
+      // About four blocks for each of 132 multiprocessors.
       share.tiles = std::clamp<int64_t>(
           share.tiles, 1,
           std::min<int64_t>(most_parts, 528 / std::max<int64_t>(1, extents.lines()) + 1));

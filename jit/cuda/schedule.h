@@ -3,9 +3,8 @@
 //
 //   points   no point needs another: threads take vectors of inner points
 //   columns  rows in order, one thread a vector of columns: column accumulators, store_add
-//   rows     a team of threads (part of a warp, or up to a block) takes a whole row, and every
-//   sweep
-//            gives the same inner points to the same thread
+//   rows     a team of threads (part of a warp, or up to a block) takes a whole row; in every sweep
+//            a thread has the same inner points
 //   split    as rows, but parts of a row go to several blocks, and each sweep is a function of its
 //            own that leaves its totals in scratch memory
 #pragma once
@@ -68,7 +67,7 @@ bool moves_along(const Kernel& kernel, const Access& access, uint32_t axis);
 /// The product of a role's extents if all are fixed, else -1.
 int64_t fixed_points(const Kernel& kernel, Role role);
 
-/// Inner points that the launches of a part of a split row cover.
+/// Rows of so many points are split when there are no more rows than this, into so many parts.
 inline constexpr int64_t least_split_row = 65536;
 inline constexpr int64_t most_split_rows = 66;
 inline constexpr int64_t most_parts = 512;
