@@ -86,9 +86,15 @@ struct Part;
 template <>
 struct Part<1> {
   template <class P>
-  static INLINE u8 get(const P& p, int i) { return (u8)(p.word[i / (int)sizeof p.word[0]] >> 8 * (i % (int)sizeof p.word[0])); }
+  static INLINE u8 get(const P& p, int i) {
+    constexpr int each = (int)sizeof p.word[0];
+    return (u8)(p.word[i / each] >> 8 * (i % each));
+  }
   template <class P>
-  static INLINE void put(P& p, int i, u8 a) { p.word[i / (int)sizeof p.word[0]] |= (u32)a << 8 * (i % (int)sizeof p.word[0]); }
+  static INLINE void put(P& p, int i, u8 a) {
+    constexpr int each = (int)sizeof p.word[0];
+    p.word[i / each] |= (u32)a << 8 * (i % each);
+  }
 };
 template <>
 struct Part<2> {
@@ -109,7 +115,9 @@ struct Part<8> {
   template <class P>
   static INLINE u64 get(const P& p, int i) { return p.word[2 * i] | (u64)p.word[2 * i + 1] << 32; }
   template <class P>
-  static INLINE void put(P& p, int i, u64 a) { p.word[2 * i] = (u32)a, p.word[2 * i + 1] = (u32)(a >> 32); }
+  static INLINE void put(P& p, int i, u64 a) {
+    p.word[2 * i] = (u32)a, p.word[2 * i + 1] = (u32)(a >> 32);
+  }
 };
 template <class S>
 INLINE S stored(u64 bits) { return (S)bits; }
