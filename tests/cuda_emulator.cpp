@@ -221,8 +221,9 @@ static void multiply(f32 (&sums)[4], const u32 (&a)[4], const u32 (&b)[2], Numbe
     const int row = lane / 4 + s / 2 * 8, column = lane % 4 * 2 + s % 2;
     for (int d = 0; d < depths; ++d) {
       const int register_half = d / word / 4, owner = d / word % 4;
-      sums[s] += number(fragments[warp + row % 8 * 4 + owner][row / 8 + 2 * register_half], d % word) *
-                 number(fragments[warp + column * 4 + owner][4 + register_half], d % word);
+      const u32 in_a = fragments[warp + row % 8 * 4 + owner][row / 8 + 2 * register_half];
+      const u32 in_b = fragments[warp + column * 4 + owner][4 + register_half];
+      sums[s] += number(in_a, d % word) * number(in_b, d % word);
     }
   }
   wait(my_warp());
@@ -247,7 +248,8 @@ static void load_matrices(u32 (&words)[4], const void* row) {
     words[m] = 0;
     for (unsigned i = 0; i < 2; ++i) {
       const unsigned r = lane / 4, c = lane % 4 * 2 + i;
-      const u16 element = transposed ? matrix_rows[warp + m * 8 + c][r] : matrix_rows[warp + m * 8 + r][c];
+      const u16** rows = matrix_rows + warp + m * 8;
+      const u16 element = transposed ? rows[c][r] : rows[r][c];
       words[m] |= (u32)element << 16 * i;
     }
   }
@@ -284,7 +286,8 @@ std::string emulator_shim() { return std::string(shim) + contraction_shim; }
 
 std::string emulator_calls(const std::string& text) {
   static const std::regex kernel(
-      R"((?:__cluster_dims__\((\d+)[^)]*\) )?__launch_bounds__\([^)]*\) (\w+)\(const __grid_constant__ (\w+) p\))");
+      R"((?:__cluster_dims__\((\d+)[^)]*\) )?__launch_bounds__\([^)]*\) )"
+      R"((\w+)\(const __grid_constant__ (\w+) p\))");
   std::string calls;
   for (std::sregex_iterator found(text.begin(), text.end(), kernel), end; found != end; ++found)
     calls += fmt::format(

@@ -21,7 +21,8 @@ template <int LINES, int DEPTHS, bool DEPTHS_TOGETHER, int PADDING> struct Layou
 // Brings an operand's tiles into shared memory through registers. EVALUATE(line, depth) gives an
 // element. Neighbouring threads take neighbouring depths (ALONG_DEPTH) or lines. Where a source
 // says that there is nothing (beyond line_end or depth_end), zeros are written.
-template <class Evaluate, class T, class Layout, int LINES, int DEPTHS, bool ALONG_DEPTH, int THREADS>
+template <class Evaluate, class T, class Layout, int LINES, int DEPTHS, bool ALONG_DEPTH,
+          int THREADS>
 struct Evaluated {
   static constexpr int count = (LINES * DEPTHS + THREADS - 1) / THREADS;
   const Evaluate& evaluate;
@@ -30,7 +31,9 @@ struct Evaluated {
 
   static __device__ int number(int i) { return int(threadIdx.x) + i * THREADS; }
   static __device__ int line(int i) { return ALONG_DEPTH ? number(i) / DEPTHS : number(i) % LINES; }
-  static __device__ int depth(int i) { return ALONG_DEPTH ? number(i) % DEPTHS : number(i) / LINES; }
+  static __device__ int depth(int i) {
+    return ALONG_DEPTH ? number(i) % DEPTHS : number(i) / LINES;
+  }
   static __device__ bool exists(int i) {
     return LINES * DEPTHS % THREADS == 0 || number(i) < LINES * DEPTHS;
   }
@@ -61,8 +64,8 @@ template <class At, bool LINEAR> struct Locate {
 
 // Copies an operand's tiles as they lie in memory, 16 bytes at a time where all such pieces are
 // aligned. LOCATE.at(line, depth) points to an element; LOCATE.aligned says whether pieces that
-// begin at multiples of 16 bytes from an aligned element are aligned; where LOCATE.linear, lines (or
-// depths, where lines lie side by side) are LOCATE.step elements apart.
+// begin at multiples of 16 bytes from an aligned element are aligned; where LOCATE.linear, lines
+// (or depths, where lines lie side by side) are LOCATE.step elements apart.
 template <class Locate, class Element, class Layout, int LINES, int DEPTHS, int THREADS>
 struct Copied {
   static constexpr bool along_depth = Layout::depths_together;
@@ -81,8 +84,12 @@ struct Copied {
       : locate(locate), first_line(first_line), depth_end(depth_end),
         lines(int(line_end - first_line < LINES ? line_end - first_line : LINES)),
         aligned(locate.aligned && (u64)locate.at(first_line, first_depth) % 16 == 0) {}
-  static __device__ int line(int number) { return along_depth ? number / across : number % across * piece; }
-  static __device__ int depth(int number) { return along_depth ? number % across * piece : number / across; }
+  static __device__ int line(int number) {
+    return along_depth ? number / across : number % across * piece;
+  }
+  static __device__ int depth(int number) {
+    return along_depth ? number % across * piece : number / across;
+  }
   __device__ void begin(Element* tile, i64 first_depth) {
     const int depths = int(depth_end - first_depth < DEPTHS ? depth_end - first_depth : DEPTHS);
     const Element* const first =
@@ -113,7 +120,9 @@ template <class T> __device__ T multiply_add(T a, T b, T c) {
   return T(word(a) * word(b) + word(c));
 }
 template <> __device__ float multiply_add(float a, float b, float c) { return __fmaf_rn(a, b, c); }
-template <> __device__ double multiply_add(double a, double b, double c) { return __fma_rn(a, b, c); }
+template <> __device__ double multiply_add(double a, double b, double c) {
+  return __fma_rn(a, b, c);
+}
 
 template <class T, int N> struct alignas(N * sizeof(T)) Vector { T values[N]; };
 
@@ -220,9 +229,11 @@ struct Tensor {
   // These paddings keep the lanes of a fragment in different banks.
   typedef Layout<TILE_ROWS, DEPTHS, A_DEPTHS_TOGETHER, A_DEPTHS_TOGETHER ? 4 * word : 8> LayoutA;
   typedef Layout<TILE_COLUMNS, DEPTHS, B_DEPTHS_TOGETHER, B_DEPTHS_TOGETHER ? 4 * word : 8> LayoutB;
-  static constexpr int rows = TILE_ROWS / WARPS_DOWN / 16, columns = TILE_COLUMNS / WARPS_ACROSS / 8;
+  static constexpr int rows = TILE_ROWS / WARPS_DOWN / 16;  // of instructions, in a warp
+  static constexpr int columns = TILE_COLUMNS / WARPS_ACROSS / 8;
   static constexpr int depths = DEPTHS, step = Kind::depth;
-  static_assert(rows * 16 * WARPS_DOWN == TILE_ROWS && columns * 8 * WARPS_ACROSS == TILE_COLUMNS, "");
+  static_assert(rows * 16 * WARPS_DOWN == TILE_ROWS, "");
+  static_assert(columns * 8 * WARPS_ACROSS == TILE_COLUMNS, "");
   float sums[rows][columns][4];
 
   template <class V> static __device__ Element element(V value) { return Kind::element(value); }
@@ -244,7 +255,8 @@ struct Tensor {
 
   // The register of a fragment that holds (line, depth) and, of 16-bit elements, its successor in
   // depth.
-  template <class Layout> static __device__ unsigned gather(const float* tile, int line, int depth) {
+  template <class Layout>
+  static __device__ unsigned gather(const float* tile, int line, int depth) {
     return __float_as_uint(tile[Layout::at(line, depth)]);
   }
   template <class Layout>
