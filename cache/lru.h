@@ -29,11 +29,17 @@ class Lru {
     order_.push_front({key, std::move(value), bytes});
     by_key_[key] = order_.begin();
     bytes_ += bytes;
-    while (bytes_ > budget_ && order_.size() > 1) {
-      ++evictions_;
-      erase(order_.back().key);
+    while (bytes_ > budget_ && evict_oldest()) {
     }
     return order_.front().value;
+  }
+
+  /// False when only the newest is left, which stays.
+  bool evict_oldest() {
+    if (order_.size() <= 1) return false;
+    ++evictions_;
+    erase(order_.back().key);
+    return true;
   }
 
   void erase(const Key& key) {

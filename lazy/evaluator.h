@@ -35,6 +35,8 @@ class Evaluator {
                             Location where) = 0;
   /// Waits for all devices.
   virtual void synchronize(Location where) = 0;
+  /// Bytes of the device's memory in all.
+  virtual int64_t total_bytes(Device device, Location where) = 0;
   /// Throws at `where` when this process has no such device.
   virtual void check_device(Device device, Location where) = 0;
 };

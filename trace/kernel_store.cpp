@@ -39,6 +39,15 @@ void KernelStore::clear() {
   first_seen_.clear();
 }
 
+std::shared_ptr<const jit::Executable> KernelStore::counted(
+    std::shared_ptr<const jit::Executable> code) {
+  *held_ += int64_t(code->bytes());
+  const jit::Executable* address = code.get();
+  return {address, [code = std::move(code), held = held_](const jit::Executable*) {
+            *held -= int64_t(code->bytes());
+          }};
+}
+
 std::vector<std::shared_ptr<const jit::Executable>> KernelStore::get(
     jit::Backend& backend, std::span<const KernelRequest> requests, int64_t& compiled) {
   struct Missing {
@@ -83,7 +92,7 @@ std::vector<std::shared_ptr<const jit::Executable>> KernelStore::get(
   std::vector<jit::Binary> binaries = backend.compile(kernels);
   std::vector<std::shared_ptr<const jit::Executable>> loaded;
   for (size_t i = 0; i < missing.size(); ++i)
-    loaded.push_back(backend.load(missing[i].kernel, binaries[i]));
+    loaded.push_back(counted(backend.load(missing[i].kernel, binaries[i])));
   // Nothing is noted before everything has worked.
   for (size_t i = 0; i < missing.size(); ++i) {
     for (size_t request : missing[i].wanted_by) result[request] = loaded[i];

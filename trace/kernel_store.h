@@ -6,6 +6,7 @@
 #include <encore/cache/lru.h>
 #include <encore/jit/backend.h>
 
+#include <atomic>
 #include <memory>
 #include <span>
 #include <vector>
@@ -31,11 +32,16 @@ class KernelStore {
   void clear();
   void fail_compile(int64_t n) { until_failure_ = n; }
   int64_t bytes() const { return executables_.bytes(); }
+  /// Bytes of all that was ever handed out and is still held by somebody.
+  int64_t held_bytes() const { return held_->load(std::memory_order_relaxed); }
   int64_t evictions() const { return executables_.evictions(); }
 
  private:
   using Executables = cache::Lru<Hash128, std::shared_ptr<const jit::Executable>, HashOfHash128>;
+  std::shared_ptr<const jit::Executable> counted(std::shared_ptr<const jit::Executable> code);
+
   Executables executables_;
+  std::shared_ptr<std::atomic<int64_t>> held_ = std::make_shared<std::atomic<int64_t>>(0);
   int64_t until_failure_ = 0;
   std::unordered_map<Hash128, Hash128, HashOfHash128> first_seen_;  // structure -> exact key
 };

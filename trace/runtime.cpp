@@ -166,6 +166,9 @@ std::shared_ptr<const Program> Runtime::find_or_compile(const Capture& capture,
   ++counters().trace_misses;
   int64_t evicted = programs_.evictions() + kernels_.evictions();
   programs_.put(capture.key, program, program->bytes());
+  // Programs keep kernels alive that the store has let go of.
+  while (kernels_.held_bytes() > settings().cache_bytes && programs_.evict_oldest()) {
+  }
   counters().evictions += programs_.evictions() + kernels_.evictions() - evicted;
   return program;
 }
@@ -246,6 +249,10 @@ void Runtime::synchronize(Location where) {
   at_place(where, [] {
     for (jit::Backend* backend : jit::backends_in_use()) backend->synchronize();
   });
+}
+
+int64_t Runtime::total_bytes(Device device, Location where) {
+  return at_place(where, [&] { return jit::backend(device).device_bytes().total; });
 }
 
 void Runtime::check_device(Device device, Location where) {

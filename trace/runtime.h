@@ -32,6 +32,7 @@ class Runtime final : public Evaluator {
   void copy_to_host(void* to, const Buffer& from, size_t offset, size_t bytes,
                     Location where) override;
   void synchronize(Location where) override;
+  int64_t total_bytes(Device device, Location where) override;
   void check_device(Device device, Location where) override;
 
   /// What a read of `root` would run, for people; runs and compiles nothing. Empty: it is computed
