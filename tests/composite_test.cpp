@@ -10,7 +10,7 @@ namespace encore {
 namespace {
 
 Tensor tensor(Shape shape, DType dtype = f32) {
-  return shape.rank() == 0 ? literal_node(1, dtype, cpu) : iota(shape, 0).to(dtype);
+  return shape.rank() == 0 ? literal_node(1, dtype, default_device()) : iota(shape, 0).to(dtype);
 }
 
 /// Every node that `root` was made of and that is not in `inputs`.

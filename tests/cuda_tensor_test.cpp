@@ -157,7 +157,7 @@ TEST_F(CudaTensorTest, GradientsMoveBack) {
 }
 
 TEST_F(CudaTensorTest, AnOpOverTwoDevicesIsRefusedAtItsLine) {
-  Tensor a = ones({2}), b = ones({2}, {.device = cuda(0)});
+  Tensor a = ones({2}, {.device = cpu}), b = ones({2}, {.device = cuda(0)});
   const int line = __LINE__ + 2;
   try {
     a + b;

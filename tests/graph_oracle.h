@@ -5,6 +5,7 @@
 #include <encore/autograd/backward.h>
 #include <encore/lazy/create.h>
 #include <encore/lazy/elementwise.h>
+#include <encore/lazy/evaluator.h>
 #include <encore/lazy/reduction.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -21,13 +22,13 @@ namespace encore::testing {
 using Doubles = std::vector<double>;
 using Position = std::vector<int64_t>;
 
-/// A leaf over its own copy of `values`.
+/// A leaf over its own copy of `values`, on the default device.
 template <class T>
 Tensor leaf(const std::vector<T>& values, Shape shape) {
   auto* copy = new T[values.size() + 1];
   std::copy(values.begin(), values.end(), copy);
-  return from_blob(copy, dtype_of<T>, shape,
-                   [](void* memory) { delete[] static_cast<T*>(memory); });
+  return from_blob(copy, dtype_of<T>, shape, [](void* memory) { delete[] static_cast<T*>(memory); })
+      .to(default_device());
 }
 
 /// A leaf of f64 values that are all different and not in order.
@@ -183,9 +184,10 @@ class Oracle {
 
   static Doubles stored(const Node* node) {
     Doubles result;
-    auto* bytes = static_cast<const char*>(node->buffer->data());
+    std::vector<char> bytes(size_t(node->shape.numel()) * size_of(node->dtype));
+    evaluator().copy_to_host(bytes.data(), *node->buffer, 0, bytes.size(), node->location);
     for (int64_t i = 0; i < node->shape.numel(); ++i)
-      result.push_back(from_bits(node->dtype, bytes + i * size_of(node->dtype)));
+      result.push_back(from_bits(node->dtype, bytes.data() + i * size_of(node->dtype)));
     return result;
   }
 

@@ -62,7 +62,7 @@ TEST(KnownTraps, AnExpandedGradientEqualsAMaterializedOne) {
     Tensor x = from_vector(Floats{1, 2, 3, 4, 5, 6}, {2, 3});
     auto gradient = [&](bool materialize) {
       Tensor v = variable(x), y = exp(v * 0.5) * v;
-      Tensor dy = expand(literal_node(1.0, f32, cpu), y.shape());
+      Tensor dy = expand(literal_node(1.0, f32, default_device()), y.shape());
       if (materialize) dy = from_vector(Floats(6, 1.0f), {2, 3});
       return grad({y}, {dy}, {v})[0].to_vector<float>();
     };

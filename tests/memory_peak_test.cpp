@@ -102,7 +102,11 @@ class Perceptron {
     trace::reset_peak_bytes();
     step();
     int64_t copies = 1 + shape_.states + gradients;
-    EXPECT_EQ(stats().live_bytes - before_, copies * parameter_bytes(shape_) + batch_bytes(shape_));
+    int64_t kept = copies * parameter_bytes(shape_) + batch_bytes(shape_);
+    if (default_device() == cpu)
+      EXPECT_EQ(stats().live_bytes - before_, kept);
+    else  // buffers of a GPU are multiples of its allocator's unit
+      EXPECT_GE(stats().live_bytes - before_, kept);
     return stats().peak_bytes - before_;
   }
 
