@@ -3,6 +3,12 @@
 
 namespace encore::bench {
 
+/// What bounds a workload: bytes a second of memory, floating-point operations a second.
+struct Ceilings {
+  double stream = 0;
+  double flops = 0;
+};
+
 /// Bytes a second of a[i] = b[i] + s * c[i] over arrays far larger than the caches, with stores
 /// that bypass them; 12 bytes an element. The best of several rounds.
 double stream_bytes_per_second(int threads);

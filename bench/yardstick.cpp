@@ -5,7 +5,7 @@
 // Results are named before eval: a temporary of the same expression still is a handle, and what a
 // handle holds is stored.
 //
-// usage: yardstick [--only name,name] [--threads N]
+// usage: yardstick [--only name,name] [--threads N] [--device cpu|cuda] [--precision f32|tf32|bf16]
 #include <encore/core/settings.h>
 #include <encore/encore.h>
 #include <encore/trace/statistics.h>
@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -45,14 +46,19 @@ struct Timing {
   double first;
 };
 
-/// As the rivals are timed: the first call apart, some warm ones, then the median of batches.
+/// As the rivals are timed: the first call apart, some warm ones, then the median of batches, each
+/// waited for at its end.
 Timing time_step(const Step& step) {
+  encore::sync();
   auto start = Clock::now();
   step();
+  encore::sync();
   Timing result{0, seconds_since(start)};
   for (int i = 0; i < 3; ++i) step();
+  encore::sync();
   start = Clock::now();
   step();
+  encore::sync();
   double one = std::max(seconds_since(start), 1e-6);
   int inner = std::max(1, int(0.02 / one));
   std::vector<double> times;
@@ -60,6 +66,7 @@ Timing time_step(const Step& step) {
   while (times.size() < 7 || (seconds_since(begin) < 1.5 && times.size() < 200)) {
     start = Clock::now();
     for (int i = 0; i < inner; ++i) step();
+    encore::sync();
     times.push_back(seconds_since(start) / inner);
   }
   std::sort(times.begin(), times.end());
@@ -67,15 +74,39 @@ Timing time_step(const Step& step) {
   return result;
 }
 
+/// Sizes of the workloads: those of bench/peers/torch_jax.py.
+struct Sizes {
+  Shape ew, softmax, layer_norm;
+  int64_t adam_tensors, adam_elements;
+  int64_t rows, depth, columns;  // linear_gelu
+};
+
+const Sizes& sizes() {
+  static const Sizes of_cpu = {{2048, 4096}, {4096, 1024}, {4096, 1024}, 20,
+                               250'000,      1024,         512,          1024};
+  static const Sizes of_gpu = {{8192, 8192}, {16384, 4096}, {16384, 1024}, 100,
+                               500'000,      8192,          1024,          4096};
+  return default_device() == cpu ? of_cpu : of_gpu;
+}
+
+/// What products are given; f32 and tf32 store f32.
+DType product_dtype = f32;
+
 Tensor random(Shape shape) {
   Tensor x = randn(shape);
   eval(x);
   return x;
 }
 
+Tensor random_operand(Shape shape) {
+  Tensor x = randn(shape, {.dtype = product_dtype});
+  eval(x);
+  return x;
+}
+
 Step ew_chain() {
-  Tensor a = random({2048, 4096}), b = random({2048, 4096}), c = random({2048, 4096}),
-         bias = random({4096});
+  Tensor a = random(sizes().ew), b = random(sizes().ew), c = random(sizes().ew),
+         bias = random({sizes().ew[1]});
   return [=] {
     Tensor y = gelu(a * b + bias, GeluForm::tanh) + c;
     eval(y);
@@ -83,7 +114,7 @@ Step ew_chain() {
 }
 
 Step softmax_rows() {
-  Tensor x = random({4096, 1024});
+  Tensor x = random(sizes().softmax);
   return [=] {
     Tensor y = softmax(x * 0.125, -1);
     eval(y);
@@ -91,18 +122,19 @@ Step softmax_rows() {
 }
 
 Step layernorm_fwd_bwd() {
-  Tensor x = variable(random({4096, 1024})), g = variable(random({1024})),
-         b = variable(random({1024}));
-  Tensor dy = random({4096, 1024});
+  const Shape& shape = sizes().layer_norm;
+  Tensor x = variable(random(shape)), g = variable(random({shape[1]})),
+         b = variable(random({shape[1]}));
+  Tensor dy = random(shape);
   return [=] {
-    Tensor y = layer_norm(x, {1024}, g, b);
+    Tensor y = layer_norm(x, {shape[1]}, g, b);
     std::vector<Tensor> gradients = grad((y * dy).sum(), {x, g, b});
     eval(y, gradients[0], gradients[1], gradients[2]);
   };
 }
 
 Step colsum_exp() {
-  Tensor a = random({2048, 4096});
+  Tensor a = random(sizes().ew);
   return [=] {
     Tensor y = (exp(a) * a).sum({0});
     eval(y);
@@ -112,9 +144,9 @@ Step colsum_exp() {
 Step adamw_step() {
   auto parameters = std::make_shared<std::vector<Parameter>>();
   std::vector<Tensor> gradients;
-  for (int i = 0; i < 20; ++i) {
-    parameters->emplace_back(random({250000}));
-    gradients.push_back(random({250000}));
+  for (int64_t i = 0; i < sizes().adam_tensors; ++i) {
+    parameters->emplace_back(random({sizes().adam_elements}));
+    gradients.push_back(random({sizes().adam_elements}));
   }
   std::vector<ParameterRef> refs(parameters->begin(), parameters->end());
   for (size_t i = 0; i < refs.size(); ++i) refs[i].set_grad(gradients[i]);
@@ -123,7 +155,9 @@ Step adamw_step() {
 }
 
 Step linear_gelu() {
-  Tensor x = random({1024, 512}), w = random({1024, 512}), b = random({1024});
+  const Sizes& size = sizes();
+  Tensor x = random_operand({size.rows, size.depth}),
+         w = random_operand({size.columns, size.depth}), b = random_operand({size.columns});
   return [=] {
     Tensor y = gelu(linear(x, w, b), GeluForm::tanh);
     eval(y);
@@ -166,24 +200,47 @@ Step mlp_train() {
   };
 }
 
-const std::vector<Workload>& workloads() {
-  constexpr double ew = 2048.0 * 4096 * 4, sm = 4096.0 * 1024 * 4, adam = 20 * 250000.0 * 4;
-  constexpr double weights = 784.0 * 512 + 512 * 256 + 256 * 10;
-  static const std::vector<Workload> all = {
+std::vector<Workload> workloads() {
+  const Sizes& size = sizes();
+  double ew = double(size.ew.numel()) * 4, rows = double(size.layer_norm.numel()) * 4;
+  double adam = double(size.adam_tensors * size.adam_elements) * 4;
+  double linear =
+      double(size.rows * size.depth + size.depth * size.columns) * size_of(product_dtype) +
+      double(size.rows * size.columns) * size_of(product_dtype);
+  double weights = 784.0 * 512 + 512 * 256 + 256 * 10;
+  return {
       {"ew_chain", 4 * ew, 0, ew_chain},
-      {"softmax", 2 * sm, 0, softmax_rows},
-      {"layernorm_fwd_bwd", 4 * sm, 0, layernorm_fwd_bwd},
+      {"softmax", 8 * double(size.softmax.numel()), 0, softmax_rows},
+      {"layernorm_fwd_bwd", 4 * rows, 0, layernorm_fwd_bwd},
       {"colsum_exp", ew, 0, colsum_exp},
       {"adamw_step", 7 * adam, 0, adamw_step},
-      {"linear_gelu", 0, 2.0 * 1024 * 512 * 1024, linear_gelu},
+      {"linear_gelu", linear, 2.0 * double(size.rows * size.depth * size.columns), linear_gelu},
       {"tiny_600ops", 0, 0, tiny_600ops},
       {"tiny_600ops_compiled", 0, 0, tiny_600ops_compiled},
       {"mlp_train", 0, 2.0 * 128 * (3 * weights - 784.0 * 512), mlp_train},
   };
-  return all;
 }
 
-void run(const Workload& workload, int threads, double stream, double fma) {
+struct Arguments {
+  std::vector<std::string> only;
+  int threads = 2;
+  std::string device = "cpu";
+  std::string precision = "f32";
+  double stream = 0, gflops = 0;  // a GPU's, in GB/s and GFLOP/s
+};
+
+/// The CPU's are measured here; a GPU's by bench/peers/gpu_ceilings.py in the same run. What is
+/// unknown bounds nothing.
+bench::Ceilings measure_ceilings(const Arguments& options) {
+  constexpr double unbound = std::numeric_limits<double>::infinity();
+  if (default_device() == cpu)
+    return {bench::stream_bytes_per_second(options.threads),
+            bench::fma_flops_per_second(options.threads)};
+  return {options.stream > 0 ? options.stream * 1e9 : unbound,
+          options.gflops > 0 ? options.gflops * 1e9 : unbound};
+}
+
+void run(const Workload& workload, const Arguments& options, const bench::Ceilings& ceilings) {
   manual_seed(1);
   Step step = workload.make();
   trace::Statistics before = trace::statistics();
@@ -191,35 +248,48 @@ void run(const Workload& workload, int threads, double stream, double fma) {
   trace::Statistics warm = trace::statistics();
   step();
   trace::Statistics after = trace::statistics();
-  double floor = std::max(workload.bytes / stream, workload.flops / fma);
+  double floor = std::max(workload.bytes / ceilings.stream, workload.flops / ceilings.flops);
   fmt::print(
-      "{{\"name\":\"{}\",\"mode\":\"encore\",\"ms\":{:.4f},\"first_s\":{:.4f},\"threads\":{},"
-      "\"launches\":{},"
-      "\"kernels\":{},\"compiles_when_warm\":{},\"floor_ms\":{:.4f},\"fraction_of_ceiling\":{:.3f}}"
-      "}\n",
-      workload.name, timing.median * 1e3, timing.first, threads, after.launches - warm.launches,
+      "{{\"name\":\"{}\",\"mode\":\"encore\",\"device\":\"{}\",\"prec\":\"{}\",\"ms\":{:.4f},"
+      "\"first_s\":{:.4f},\"threads\":{},\"launches\":{},\"graph_launches\":{},\"kernels\":{},"
+      "\"compiles_when_warm\":{},\"floor_ms\":{:.4f},\"fraction_of_ceiling\":{:.3f}}}\n",
+      workload.name, options.device, options.precision, timing.median * 1e3, timing.first,
+      options.threads, after.launches - warm.launches, after.graph_launches - warm.graph_launches,
       warm.kernels_compiled - before.kernels_compiled,
       after.kernels_compiled - warm.kernels_compiled, floor * 1e3, floor / timing.median);
   std::fflush(stdout);
 }
 
+void choose_precision(const std::string& precision) {
+  if (precision == "tf32") set_matmul_precision(MatmulPrecision::high);
+  if (precision == "bf16") product_dtype = bf16;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::vector<std::string> only;
-  int threads = 2;
+  Arguments options;
   CLI::App app("Encore's side of the yardstick.");
-  app.add_option("--only", only, "names of workloads")->delimiter(',');
-  app.add_option("--threads", threads, "worker threads")->capture_default_str();
+  app.add_option("--only", options.only, "names of workloads")->delimiter(',');
+  app.add_option("--threads", options.threads, "worker threads of the CPU")->capture_default_str();
+  app.add_option("--device", options.device, "cpu or cuda")->capture_default_str();
+  app.add_option("--precision", options.precision, "of products: f32, tf32 or bf16")
+      ->check(CLI::IsMember({"f32", "tf32", "bf16"}))
+      ->capture_default_str();
+  app.add_option("--stream", options.stream, "GB/s that a GPU's memory moves at best");
+  app.add_option("--gflops", options.gflops, "GFLOP/s that a GPU's products reach at best");
   CLI11_PARSE(app, argc, argv);
-  settings().threads = threads;
-  double stream = bench::stream_bytes_per_second(threads),
-         fma = bench::fma_flops_per_second(threads);
+  settings().threads = options.threads;
+  set_default_device(parse_device(options.device));
+  choose_precision(options.precision);
+  bench::Ceilings ceilings = measure_ceilings(options);
   for (const Workload& workload : workloads())
-    if (only.empty() || std::find(only.begin(), only.end(), workload.name) != only.end())
-      run(workload, threads, stream, fma);
+    if (options.only.empty() || std::ranges::count(options.only, workload.name))
+      run(workload, options, ceilings);
+  bench::Ceilings after = measure_ceilings(options);
   fmt::print(
-      "{{\"name\":\"ceilings\",\"threads\":{},\"stream_GBps\":{:.2f},\"stream_GBps_after\":{:.2f},"
-      "\"fma_GFLOPs\":{:.1f}}}\n",
-      threads, stream / 1e9, bench::stream_bytes_per_second(threads) / 1e9, fma / 1e9);
+      "{{\"name\":\"ceilings\",\"device\":\"{}\",\"threads\":{},\"stream_GBps\":{:.2f},"
+      "\"stream_GBps_after\":{:.2f},\"GFLOPs\":{:.1f}}}\n",
+      options.device, options.threads, ceilings.stream / 1e9, after.stream / 1e9,
+      ceilings.flops / 1e9);
 }

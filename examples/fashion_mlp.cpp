@@ -32,6 +32,7 @@ struct Arguments {
   double lr = 1e-3;
   int64_t seed = 1;
   int workers = 1;
+  std::string device = "cpu";
 };
 
 struct Totals {
@@ -76,6 +77,7 @@ void train_epoch(Mlp& model, Optimizer& optimizer, DataLoader& loader, Progress&
 }
 
 void run(const Arguments& options) {
+  set_default_device(parse_device(options.device));
   manual_seed(options.seed);
   ArrayDataset train = load(options, "train"), test = load(options, "t10k");
   Mlp model;
@@ -122,6 +124,7 @@ int main(int argc, char** argv) {
   app.add_option("--seed", options.seed, "of initial values and shuffling")->capture_default_str();
   app.add_option("--workers", options.workers, "threads that prepare batches")
       ->capture_default_str();
+  app.add_option("--device", options.device, "cpu, cuda or cuda:N")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   try {
     run(options);

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""The rivals' side of the yardstick on the CPU: PyTorch (eager, torch.compile) and JAX (jit).
+"""The rivals' side of the yardstick: PyTorch (eager, torch.compile, the latter with CUDA graphs) and JAX (jit).
 
-usage: torch_jax.py [--only name,name] [--modes eager,compile,jax] [--threads N]
+usage: torch_jax.py [--only name,name] [--modes eager,compile,graphs,jax] [--threads N] [--device cpu|cuda]
+                    [--precision f32|tf32|bf16]
 Prints one JSON line per workload and mode, in the form of bench/yardstick. One mode a process is best:
 a rival's spinning workers slow whatever runs after it.
 """
@@ -15,11 +16,20 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--only", default="")
 parser.add_argument("--modes", default="eager,compile,jax")
 parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--device", default="cpu")
+parser.add_argument("--precision", default="f32", choices=("f32", "tf32", "bf16"))
 options = parser.parse_args()
-os.environ["JAX_PLATFORMS"] = "cpu"
+gpu = options.device == "cuda"
+if not gpu:
+    os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 modes = options.modes.split(",")
 
-EW, SOFTMAX, NORM, ADAM, PRODUCT, BATCH = (2048, 4096), (4096, 1024), (4096, 1024), (20, 250_000), (1024, 512, 1024), 128
+BATCH = 128
+if gpu:
+    EW, SOFTMAX, NORM, ADAM, PRODUCT = (8192, 8192), (16384, 4096), (16384, 1024), (100, 500_000), (8192, 1024, 4096)
+else:
+    EW, SOFTMAX, NORM, ADAM, PRODUCT = (2048, 4096), (4096, 1024), (4096, 1024), (20, 250_000), (1024, 512, 1024)
 LAYERS = (784, 512, 256, 10)
 
 
@@ -27,7 +37,7 @@ def wanted(name):
     return not options.only or name in options.only.split(",")
 
 
-def measure(name, mode, step, wait=lambda result: None):
+def measure_any(name, mode, step, wait):
     """As bench/yardstick: the first call apart, warm ones, then the median of batches."""
     if not wanted(name):
         return
@@ -47,7 +57,7 @@ def measure(name, mode, step, wait=lambda result: None):
         wait(result)
         times.append((time.perf_counter() - start) / inner)
     print(json.dumps(dict(name=name, mode=mode, ms=round(statistics.median(times) * 1e3, 4), first_s=round(first, 4),
-                          threads=options.threads)), flush=True)
+                          threads=options.threads, device=options.device, prec=options.precision)), flush=True)
 
 
 def run_torch(mode):
@@ -55,8 +65,17 @@ def run_torch(mode):
     import torch.nn.functional as F
 
     torch.set_num_threads(options.threads)
-    wrap = torch.compile if mode == "compile" else (lambda f: f)
+    torch.set_default_device(options.device)
+    if options.precision != "f32":
+        torch.set_float32_matmul_precision("high")
+    wrap = {"compile": torch.compile, "graphs": lambda f: torch.compile(f, mode="reduce-overhead")}.get(mode, lambda f: f)
     label, R = "torch-" + mode, torch.randn
+
+    def measure(name, mode, step):
+        measure_any(name, mode, step, (lambda _: torch.cuda.synchronize()) if gpu else (lambda _: None))
+
+    def mixed():  # f32 weights, products in bf16
+        return torch.autocast(options.device, dtype=torch.bfloat16, enabled=options.precision == "bf16")
 
     a, b, c, bias = R(EW), R(EW), R(EW), R(EW[1])
     chain = wrap(lambda: F.gelu(a * b + bias, approximate="tanh") + c)
@@ -75,7 +94,7 @@ def run_torch(mode):
 
     def adamw():
         parameters = [torch.nn.Parameter(R(ADAM[1])) for _ in range(ADAM[0])]
-        optimizer = torch.optim.AdamW(parameters, lr=1e-3)
+        optimizer = torch.optim.AdamW(parameters, lr=1e-3, fused=gpu or None)
         for p in parameters:
             p.grad = R(ADAM[1])
         return wrap(lambda: optimizer.step())
@@ -85,7 +104,12 @@ def run_torch(mode):
 
     m, k, o = PRODUCT
     left, weight, shift = R(m, k), R(o, k), R(o)
-    linear = wrap(lambda x, w, b: F.gelu(F.linear(x, w, b), approximate="tanh"))
+
+    def linear_gelu(x, w, b):
+        with mixed():
+            return F.gelu(F.linear(x, w, b), approximate="tanh")
+
+    linear = wrap(linear_gelu)
     measure("linear_gelu", label, lambda: linear(left, weight, shift))
 
     def tiny(x):
@@ -101,9 +125,14 @@ def run_torch(mode):
         for i, (inputs, outputs) in enumerate(zip(LAYERS, LAYERS[1:])):
             layers += ([torch.nn.ReLU()] if i else []) + [torch.nn.Linear(inputs, outputs)]
         model = torch.nn.Sequential(*layers)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=gpu or None)
         images, labels = R(BATCH, LAYERS[0]), torch.randint(0, LAYERS[-1], (BATCH,))
-        loss_of = wrap(lambda x, y: F.cross_entropy(model(x), y))
+
+        def forward(x, y):
+            with mixed():
+                return F.cross_entropy(model(x), y)
+
+        loss_of = wrap(forward)
 
         def step():
             loss_of(images, labels).backward()
@@ -120,17 +149,19 @@ def run_jax():
     import jax
     import jax.numpy as jnp
 
-    jax.config.update("jax_default_matmul_precision", "highest")
+    precision = {"f32": "highest", "tf32": "tensorfloat32", "bf16": "bfloat16"}[options.precision] if gpu else "highest"
+    jax.config.update("jax_default_matmul_precision", precision)
     key, wait = jax.random.PRNGKey(0), jax.block_until_ready
     R = lambda *shape: jax.random.normal(key, shape, jnp.float32)
+    stored = (lambda x: x.astype(jnp.bfloat16)) if options.precision == "bf16" else (lambda x: x)
     gelu = lambda x: jax.nn.gelu(x, approximate=True)
 
     a, b, c, bias = R(*EW), R(*EW), R(*EW), R(EW[1])
     chain = jax.jit(lambda a, b, c, bias: gelu(a * b + bias) + c)
-    measure("ew_chain", "jax-jit", lambda: chain(a, b, c, bias), wait)
+    measure_any("ew_chain", "jax-jit", lambda: chain(a, b, c, bias), wait)
 
     x, softmax = R(*SOFTMAX), jax.jit(lambda x: jax.nn.softmax(x * 0.125))
-    measure("softmax", "jax-jit", lambda: softmax(x), wait)
+    measure_any("softmax", "jax-jit", lambda: softmax(x), wait)
 
     def norm(x, g, b):
         mean = x.mean(-1, keepdims=True)
@@ -139,10 +170,10 @@ def run_jax():
 
     n, g, h, dy = R(*NORM), R(NORM[1]), R(NORM[1]), R(*NORM)
     both = jax.jit(lambda n, g, h, dy: jax.vjp(norm, n, g, h)[1](dy))
-    measure("layernorm_fwd_bwd", "jax-jit", lambda: both(n, g, h, dy), wait)
+    measure_any("layernorm_fwd_bwd", "jax-jit", lambda: both(n, g, h, dy), wait)
 
     columns = jax.jit(lambda a: (jnp.exp(a) * a).sum(0))
-    measure("colsum_exp", "jax-jit", lambda: columns(a), wait)
+    measure_any("colsum_exp", "jax-jit", lambda: columns(a), wait)
 
     def adamw(p, g, m, v, t, lr=1e-3, b1=0.9, b2=0.999, eps=1e-8, decay=0.01):
         tree = jax.tree.map
@@ -169,12 +200,12 @@ def run_jax():
             state = adamw(p, gradients, m, v, t)
             return *state, state[3]
 
-        measure("adamw_step", "jax-jit", stateful(jax.jit(update, donate_argnums=(0, 1, 2)), fresh()), wait)
+        measure_any("adamw_step", "jax-jit", stateful(jax.jit(update, donate_argnums=(0, 1, 2)), fresh()), wait)
 
     m, k, o = PRODUCT
-    left, weight, shift = R(m, k), R(k, o), R(o)
+    left, weight, shift = stored(R(m, k)), stored(R(k, o)), stored(R(o))
     linear = jax.jit(lambda x, w, b: gelu(x @ w + b))
-    measure("linear_gelu", "jax-jit", lambda: linear(left, weight, shift), wait)
+    measure_any("linear_gelu", "jax-jit", lambda: linear(left, weight, shift), wait)
 
     def tiny(x):
         for _ in range(200):
@@ -182,23 +213,24 @@ def run_jax():
         return x
 
     small, tiny = R(64), jax.jit(tiny)
-    measure("tiny_600ops", "jax-jit", lambda: tiny(small), wait)
+    measure_any("tiny_600ops", "jax-jit", lambda: tiny(small), wait)
 
     if wanted("mlp_train"):
         images, labels = R(BATCH, LAYERS[0]), jax.random.randint(key, (BATCH,), 0, LAYERS[-1])
         weights = [(R(i, o) * i**-0.5, jnp.zeros(o)) for i, o in zip(LAYERS, LAYERS[1:])]
 
         def loss_of(p):
-            h = images
+            p, h = jax.tree.map(stored, p), stored(images)
             for i, (w, b) in enumerate(p):
                 h = (jax.nn.relu(h) if i else h) @ w + b
+            h = h.astype(jnp.float32)
             return (jax.nn.logsumexp(h, -1) - jnp.take_along_axis(h, labels[:, None], -1)[:, 0]).mean()
 
         def update(p, m, v, t):
             loss, g = jax.value_and_grad(loss_of)(p)
             return *adamw(p, g, m, v, t), loss
 
-        measure("mlp_train", "jax-jit", stateful(jax.jit(update, donate_argnums=(0, 1, 2)), weights), wait)
+        measure_any("mlp_train", "jax-jit", stateful(jax.jit(update, donate_argnums=(0, 1, 2)), weights), wait)
 
 
 for mode in modes:
