@@ -14,6 +14,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <functional>
 #include <limits>
 #include <string>
@@ -260,6 +261,9 @@ void run(const Workload& workload, const Arguments& options, const bench::Ceilin
   std::fflush(stdout);
 }
 
+/// JSON has no infinity; 0 stands for what was not measured.
+double known(double ceiling) { return std::isfinite(ceiling) ? ceiling : 0; }
+
 void choose_precision(const std::string& precision) {
   if (precision == "tf32") set_matmul_precision(MatmulPrecision::high);
   if (precision == "bf16") product_dtype = bf16;
@@ -290,6 +294,6 @@ int main(int argc, char** argv) {
   fmt::print(
       "{{\"name\":\"ceilings\",\"device\":\"{}\",\"threads\":{},\"stream_GBps\":{:.2f},"
       "\"stream_GBps_after\":{:.2f},\"GFLOPs\":{:.1f}}}\n",
-      options.device, options.threads, ceilings.stream / 1e9, after.stream / 1e9,
-      ceilings.flops / 1e9);
+      options.device, options.threads, known(ceilings.stream) / 1e9, known(after.stream) / 1e9,
+      known(ceilings.flops) / 1e9);
 }

@@ -65,11 +65,14 @@ def run_torch(mode):
     import torch.nn.functional as F
 
     torch.set_num_threads(options.threads)
-    torch.set_default_device(options.device)
     if options.precision != "f32":
         torch.set_float32_matmul_precision("high")
     wrap = {"compile": torch.compile, "graphs": lambda f: torch.compile(f, mode="reduce-overhead")}.get(mode, lambda f: f)
-    label, R = "torch-" + mode, torch.randn
+    label, device = "torch-" + mode, options.device
+
+    def R(*shape):  # a default device would cost every call time
+        return torch.randn(*shape, device=device)
+
 
     def measure(name, mode, step):
         measure_any(name, mode, step, (lambda _: torch.cuda.synchronize()) if gpu else (lambda _: None))
@@ -124,9 +127,9 @@ def run_torch(mode):
         layers = []
         for i, (inputs, outputs) in enumerate(zip(LAYERS, LAYERS[1:])):
             layers += ([torch.nn.ReLU()] if i else []) + [torch.nn.Linear(inputs, outputs)]
-        model = torch.nn.Sequential(*layers)
+        model = torch.nn.Sequential(*layers).to(device)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=gpu or None)
-        images, labels = R(BATCH, LAYERS[0]), torch.randint(0, LAYERS[-1], (BATCH,))
+        images, labels = R(BATCH, LAYERS[0]), torch.randint(0, LAYERS[-1], (BATCH,), device=device)
 
         def forward(x, y):
             with mixed():
