@@ -4,9 +4,12 @@
 
 #include <cmath>
 
+#include "error_of.h"
+
 namespace encore {
 namespace {
 
+using testing::error_of;
 using ::testing::HasSubstr;
 
 class CheckNumerics : public ::testing::Test {
@@ -15,17 +18,6 @@ class CheckNumerics : public ::testing::Test {
   ~CheckNumerics() override { settings() = before_; }
   Settings before_;
 };
-
-template <class Act>
-Error error_of(Act act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return Error("", {});
-}
 
 TEST_F(CheckNumerics, NamesTheFirstCulpritInsideAFusedKernel) {
   Tensor x = from_vector<float>({4, 1, 0, 9});

@@ -120,11 +120,12 @@ inline Kernel many_axes_kernel() {
 }
 
 /// out[n, y, x, o] = sum over ky, kx, c of image[n, y + ky, x + kx, c] weight[o, ky, kx, c].
-inline Kernel convolution_kernel(int64_t images, int64_t size, int64_t channels, int64_t outputs) {
+inline Kernel convolution_kernel(int64_t images, int64_t size, int64_t channels, int64_t outputs,
+                                 DType dtype = f32) {
   const int64_t window = 3, out_size = size - window + 1;
   ContractionBuilder builder(
-      f32, {{}, {images, out_size, out_size}, {outputs}, {window, window, channels}});
-  for (Use use : {Use::read, Use::read, Use::write}) builder.argument(f32, use);
+      dtype, {{}, {images, out_size, out_size}, {outputs}, {window, window, channels}});
+  for (Use use : {Use::read, Use::read, Use::write}) builder.argument(dtype, use);
   const int64_t line = size * channels, taps = window * window * channels;
   const uint32_t image = builder.access(0, {size * line, line, channels, 0, line, channels, 1});
   const uint32_t weight = builder.access(1, {0, 0, 0, taps, window * channels, channels, 1});

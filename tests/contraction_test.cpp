@@ -13,7 +13,7 @@
 #include <cstring>
 #include <random>
 
-#include "contraction_kernels.h"
+#include "contraction_cases.h"
 
 namespace encore::jit {
 namespace {
@@ -181,23 +181,12 @@ TEST(Contraction, BroadcastFlippedAndPaddedOperands) {
   for (Isa isa : isas()) launch.expect_same(isa);
 }
 
-// out[n, y, x, o] = sum over ky, kx, c of image[n, y + ky, x + kx, c] weight[o, ky, kx, c]
 TEST(Contraction, ConvolutionReadsWindowsInPlace) {
-  const int64_t images = 2, size = 12, channels = 5, window = 3, outputs = 20;
-  const int64_t out_size = size - window + 1;
+  const int64_t images = 2, size = 12, channels = 5, outputs = 20, out_size = size - 2;
   for (DType dtype : {f32, f64}) {
-    ContractionBuilder builder(
-        dtype, {{}, {images, out_size, out_size}, {outputs}, {window, window, channels}});
-    for (Use use : {Use::read, Use::read, Use::write}) builder.argument(dtype, use);
-    const int64_t line = size * channels, taps = window * window * channels;
-    const uint32_t image = builder.access(0, {size * line, line, channels, 0, line, channels, 1});
-    const uint32_t weight = builder.access(1, {0, 0, 0, taps, window * channels, channels, 1});
-    const uint32_t out =
-        builder.access(2, {out_size * out_size * outputs, out_size * outputs, outputs, 1, 0, 0, 0});
-    builder.contract(image, weight);
-    builder.store_product(out);
-    Launch launch(builder.kernel,
-                  {images * size * line, outputs * taps, images * out_size * out_size * outputs},
+    Launch launch(convolution_kernel(images, size, channels, outputs, dtype),
+                  {images * size * size * channels, outputs * 9 * channels,
+                   images * out_size * out_size * outputs},
                   3);
     for (Isa isa : isas()) launch.expect_same(isa);
   }
@@ -456,26 +445,10 @@ TEST(Contraction, OperandProgramsArePacked) {
 
 // bf16 in and out with several axes of rows and columns: everything goes through compiled ends.
 TEST(Contraction, NarrowDtypesAndManyAxes) {
-  const int64_t batch = 2, m1 = 5, m2 = 9, n1 = 3, n2 = 21, k1 = 4, k2 = 15;
-  ContractionBuilder builder(f32, {{batch}, {m1, m2}, {n1, n2}, {k1, k2}});
-  builder.argument(bf16, Use::read);
-  builder.argument(f16, Use::read);
-  builder.argument(bf16, Use::write);
-  builder.argument(f32, Use::read);
-  const int64_t k = k1 * k2, m = m1 * m2, n = n1 * n2;
-  const uint32_t a = builder.access(0, {m * k, k, m1 * k, 0, 0, k2, 1});
-  const uint32_t b = builder.access(1, {0, 0, 0, n2 * k, k, 1, k1});
-  const uint32_t out = builder.access(2, {m * n, m2 * n2, n2, m * n2, 1, 0, 0});
-  const uint32_t scale = builder.access(3, {0, m2, 1, 0, 0, 0, 0});
-  builder.contract(a, b);
-  builder.begin_sweep();
-  const ValueId product = builder.emit(Opcode::product, f32);
-  const ValueId factor = builder.emit(Opcode::load, f32, {}, scale);
-  builder.emit(Opcode::store, f32, {builder.emit(Opcode::mul, f32, {product, factor})}, out);
-  builder.end_sweep();
-  const ContractionNeeds needs = contraction_needs(builder.kernel);
+  const Kernel kernel = many_axes_kernel();
+  const ContractionNeeds needs = contraction_needs(kernel);
   EXPECT_TRUE(needs.blocked && needs.finisher && needs.a && needs.b);
-  Launch(builder.kernel, {batch * m * k, k * n, batch * m * n, m}, 10).expect_same_compiled();
+  Launch(kernel, {2 * 45 * 60, 60 * 63, 2 * 45 * 63, 45}, 10).expect_same_compiled();
 }
 
 TEST(Contraction, OtherKernelsAreLeftToTheCompiler) {

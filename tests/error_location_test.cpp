@@ -2,22 +2,14 @@
 #include <encore/encore.h>
 #include <gmock/gmock.h>
 
+#include "error_of.h"
+
 namespace encore {
 namespace {
 
 using ::testing::AllOf;
+using testing::error_of;
 using ::testing::HasSubstr;
-
-template <class Act>
-Error error_of(Act act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return Error("", {});
-}
 
 // The error of `expression`, which must carry this very line and file.
 #define ERROR_HERE(expression)                                             \

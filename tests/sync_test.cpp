@@ -4,21 +4,13 @@
 #include <encore/encore.h>
 #include <gmock/gmock.h>
 
+#include "error_of.h"
+
 namespace encore {
 namespace {
 
+using testing::error_of;
 using ::testing::HasSubstr;
-
-template <class Act>
-Error error_of(Act act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return Error("", {});
-}
 
 TEST(Sync, AValueReadTwiceIsComputedOnce) {
   Tensor x = from_vector<float>({1, 2, 3});
