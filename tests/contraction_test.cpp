@@ -97,7 +97,7 @@ class Launch {
   std::span<const std::byte> actual(size_t argument) const { return actual_[argument]; }
 
  private:
-  const Kernel& kernel_;
+  const Kernel kernel_;
   std::vector<std::vector<std::byte>> expected_, actual_;
   std::vector<void*> expected_pointers_, actual_pointers_;
   std::vector<int64_t> sizes_;
