@@ -18,9 +18,8 @@ std::vector<Node*> pending_inputs(const Node& next) {
 
 /// ENCORE_CUT_BYTES suits a host; a GPU may spend an eighth of its memory on a trace if that is
 /// more.
-int64_t allowed_bytes(const Node& next) {
+int64_t gpu_bytes(const Node& next) {
   static std::atomic<int64_t> of_gpu[256];
-  if (next.device.kind == DeviceKind::cpu) return settings().cut_bytes;
   std::atomic<int64_t>& allowed = of_gpu[next.device.index];
   if (allowed == 0) allowed = evaluator().total_bytes(next.device, next.location) / 8;
   return std::max(settings().cut_bytes, allowed.load());
@@ -29,16 +28,15 @@ int64_t allowed_bytes(const Node& next) {
 }  // namespace
 
 void cut_if_due(const Node& next) {
-  const Settings& limits = settings();
   PendingList& list = pending_list();
-  int64_t bytes = limits.cut_bytes ? allowed_bytes(next) : 0;
-  bool over = (limits.cut_nodes && int64_t(list.size()) > limits.cut_nodes) ||
-              (bytes && list.bytes() > bytes);
-  if (!over) return;
+  const int64_t nodes = settings().cut_nodes;
+  int64_t bytes = settings().cut_bytes;
+  if (bytes && next.device.kind != DeviceKind::cpu) {
+    bytes = gpu_bytes(next);
+    if (!is_over(list, nodes, bytes)) return;
+  }
   bool at_start = next.op == list.first_op() && next.location == list.first_location();
-  bool far_over = (limits.cut_nodes && int64_t(list.size()) > 2 * limits.cut_nodes) ||
-                  (bytes && list.bytes() > 2 * bytes);
-  if (at_start || far_over)
+  if (at_start || is_over(list, nodes, bytes, 2))
     evaluator().evaluate(pending_inputs(next), SyncKind::cut, next.location);
 }
 

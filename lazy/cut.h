@@ -10,10 +10,14 @@
 
 namespace encore {
 
+/// Whether the list holds more than `times` these budgets; 0: no budget.
+inline bool is_over(const PendingList& list, int64_t nodes, int64_t bytes, int64_t times = 1) {
+  return (nodes && int64_t(list.size()) > times * nodes) || (bytes && list.bytes() > times * bytes);
+}
+
+/// Asked at every node, so of a host's budget only.
 inline bool over_budget(const PendingList& list) {
-  const Settings& limits = settings();
-  return (limits.cut_nodes && int64_t(list.size()) > limits.cut_nodes) ||
-         (limits.cut_bytes && list.bytes() > limits.cut_bytes);
+  return is_over(list, settings().cut_nodes, settings().cut_bytes);
 }
 
 /// Called on a list over its budget before `next` is added to it; what `next` reads is kept.

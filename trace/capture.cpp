@@ -315,7 +315,9 @@ class Canonical {
 
   /// Leaves room for all other words of the node.
   void put_head(const Node* node, OpId op, uint64_t input_count, uint64_t inputs) {
+    static_assert(max_rank < 16);  // four bits
     uint64_t attributes = op == OpId::leaf || is_elementwise(op) ? 0 : node->attributes.size();
+    ENCORE_ASSERT(attributes < 256);  // else it would run into the inputs' bits
     bool shape_follows = !(input_count && node->shaped_as_first);
     words_.make_room(size_t(max_rank) + 4 + attributes + input_count);
     // Many inputs are counted in a word of their own.
