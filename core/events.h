@@ -7,8 +7,10 @@
 //   begin                          text: the trace's key in hex; where: the sync that asked
 //   <pass> …                       text: the graph after that pass
 //   kernel:<name> …                text: the kernel
-//   <listing>:<name> …             text: generated code; listing is llvm, assembly, cuda, ptx or
-//   sass memory-plan, program, end      text: the plan, the launches, the statistics
+//   <listing>:<name> …             text: generated code (llvm, assembly, cuda, ptx or sass)
+//   memory-plan                    text: the plan
+//   trace                          text: all of the above but the listings, as JSON
+//   program, end                   text: the launches, the statistics
 // A begin without an end is a compilation that failed.
 #pragma once
 #include <encore/core/location.h>

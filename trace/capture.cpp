@@ -391,6 +391,7 @@ void Capture::clear() noexcept {
 
 void capture(std::span<Node* const> roots, SyncKind kind, Device device, Capture& into) {
   into.clear();
+  into.kind = kind;
   ++capture_number;
   Needs(kind, device, into).find(roots, pending_list());
   write_key(roots, kind, into);

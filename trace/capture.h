@@ -22,6 +22,7 @@ struct Capture {
   std::vector<Node*> held;       // one user each
   std::vector<uint64_t> words;
   Hash128 key;
+  SyncKind kind = SyncKind::read;  // not in the key
 
   Capture() = default;
   Capture(const Capture&) = delete;

@@ -5,7 +5,6 @@
 #include <cstring>
 
 namespace encore::trace {
-namespace {
 
 std::string literal_text(uint64_t bits, DType dtype) {
   if (dtype == DType::f32) {
@@ -20,8 +19,6 @@ std::string literal_text(uint64_t bits, DType dtype) {
   }
   return fmt::format("{:#x}", bits);
 }
-
-}  // namespace
 
 std::string to_text(const Graph& graph) {
   std::string text;

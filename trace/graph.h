@@ -37,6 +37,9 @@ struct Graph {
   Device device;
 };
 
+/// A literal's value, for people.
+std::string literal_text(uint64_t bits, DType dtype);
+
 /// One line a node: `%5 = f32[64, 10] add %3 %4   # train.cpp:12 linear`.
 std::string to_text(const Graph& graph);
 

@@ -88,7 +88,8 @@ class Lowering {
     for (ClusterKernel& part : made.kernels) {
       PlannedKernel planned{.kernel = std::move(part.kernel),
                             .scalar_slots = std::move(part.scalar_slots),
-                            .location = graph_.nodes[cluster.members.back()].location};
+                            .location = graph_.nodes[cluster.members.back()].location,
+                            .cluster = fusion_.cluster_of[cluster.members[0]]};
       planned.kernel.name = name_of_cluster(cluster);
       std::vector<std::pair<NodeId, uint32_t>> to_finish;
       for (const ArgumentSource& source : part.arguments) {
@@ -115,7 +116,11 @@ class Lowering {
     });
     jit::Kernel kernel = finish_kernel(reduce_of(node.op), compute_dtype(node.dtype), node.dtype,
                                        source->chunks, node.shape.numel());
-    result_.kernels.push_back({std::move(kernel), {partials, buffer_for(id)}, {}, node.location});
+    result_.kernels.push_back({.kernel = std::move(kernel),
+                               .buffers = {partials, buffer_for(id)},
+                               .location = node.location,
+                               .cluster = fusion_.cluster_of[id],
+                               .finishes = id});
   }
 
   std::string name_of_cluster(const Cluster& cluster) const {

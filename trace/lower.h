@@ -20,6 +20,8 @@ struct PlannedKernel {
   std::vector<uint32_t> buffers;       // by argument: which buffer
   std::vector<uint32_t> scalar_slots;  // by kernel scalar: which scalar of the trace
   Location location;                   // of its last member
+  uint32_t cluster = 0;                // that it computes
+  NodeId finishes = ~0u;  // a finish kernel: the column reduction whose partials it adds
 };
 
 struct LoweredTrace {

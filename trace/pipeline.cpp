@@ -2,6 +2,7 @@
 #include <encore/core/settings.h>
 #include <encore/trace/collapse_axes.h>
 #include <encore/trace/compact_sizes.h>
+#include <encore/trace/describe.h>
 #include <encore/trace/fuse.h>
 #include <encore/trace/join_kernels.h>
 #include <encore/trace/lower.h>
@@ -33,7 +34,7 @@ void report_kernels(const LoweredTrace& lowered, const std::vector<uint32_t>& la
     bool repeats = k > 0 && launch_of[k] == launch_of[k - 1];  // a joined launch has one body
     if (repeats) continue;
     const jit::Kernel& kernel = lowered.kernels[k].kernel;
-    std::string name = fmt::format("{}-{}", launch_of[k], kernel.name);
+    std::string name = listed_name(launch_of[k], kernel);
     report("kernel:" + name, [&] { return jit::to_text(kernel); });
     auto [place, is_new] = listed.try_emplace(jit::key_of(kernel));
     if (is_new) place->second = backend.listings(kernel);
@@ -110,6 +111,8 @@ struct Planned {
   LoweredTrace lowered;
   LaunchOrder order;
   MemoryPlan memory;
+  Graph captured;              // kept where somebody listens
+  std::vector<NodeId> became;  // likewise, by node of `captured`
 };
 
 /// The fuser counts what an op needs once; what several sweeps compute again shows after lowering.
@@ -151,10 +154,13 @@ Planned plan_within_memory(const Graph& graph, jit::Backend& backend) {
 
 Planned plan(Graph graph, jit::Backend& backend) {
   report("captured", [&] { return to_text(graph); });
-  graph = simplify(graph);
-  report("simplified", [&] { return to_text(graph); });
-  Planned planned = plan_within_memory(graph, backend);
-  planned.graph = std::move(graph);
+  const bool listened = events::wanted(EventKind::pass);
+  std::vector<NodeId> became;
+  Graph simplified = simplify(graph, listened ? &became : nullptr);
+  report("simplified", [&] { return to_text(simplified); });
+  Planned planned = plan_within_memory(simplified, backend);
+  planned.graph = std::move(simplified);
+  if (listened) planned.captured = std::move(graph), planned.became = std::move(became);
   report("fused", [&] { return to_text(planned.graph, planned.fusion); });
   return planned;
 }
@@ -175,6 +181,10 @@ std::shared_ptr<const Program> compile(Graph graph, const Capture& capture, jit:
   place_buffers(planned.lowered, planned.memory, *program);
   report_kernels(planned.lowered, planned.order.launch_of, backend);
   report("memory-plan", [&] { return to_text(planned.lowered, planned.memory, planned.order); });
+  report("trace", [&] {
+    return describe({capture, where, planned.captured, planned.became, planned.graph,
+                     planned.fusion, planned.lowered, planned.order, planned.memory});
+  });
   auto code = compile_kernels(planned.lowered, planned.order.launch_of, backend, kernels);
   add_launches(planned.lowered, planned.order.launch_of, *program);
   program->sequence = backend.sequence(std::move(code));

@@ -23,7 +23,7 @@ class Simplifier {
     to_.device = from.device;
   }
 
-  Graph run() {
+  Graph run(std::vector<NodeId>* became) {
     std::vector<NodeId> renamed;
     renamed.reserve(from_.nodes.size());
     std::vector<uint32_t> uses = count_uses();
@@ -35,7 +35,13 @@ class Simplifier {
       uses_[renamed[id]] += uses[id];
     }
     for (NodeId output : from_.outputs) to_.outputs.push_back(without_reshape(renamed[output]));
-    return drop_unused();
+    std::vector<NodeId> kept_as(to_.nodes.size(), ~0u);
+    Graph result = drop_unused(kept_as);
+    if (became) {
+      for (NodeId& id : renamed) id = kept_as[id];
+      *became = std::move(renamed);
+    }
+    return result;
   }
 
  private:
@@ -292,8 +298,7 @@ class Simplifier {
     return add(std::move(literal));
   }
 
-  Graph drop_unused() {
-    std::vector<NodeId> renamed(to_.nodes.size(), 0);
+  Graph drop_unused(std::vector<NodeId>& renamed) {
     std::vector<bool> used(to_.nodes.size());
     for (NodeId output : to_.outputs) used[output] = true;
     for (NodeId id = NodeId(to_.nodes.size()); id-- > 0;)
@@ -320,6 +325,8 @@ class Simplifier {
 
 }  // namespace
 
-Graph simplify(const Graph& graph) { return Simplifier(graph).run(); }
+Graph simplify(const Graph& graph, std::vector<NodeId>* became) {
+  return Simplifier(graph).run(became);
+}
 
 }  // namespace encore::trace

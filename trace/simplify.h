@@ -12,6 +12,7 @@
 
 namespace encore::trace {
 
-Graph simplify(const Graph& graph);
+/// `became`, where given: by node of `graph`, the node that stands for it; ~0: none is needed.
+Graph simplify(const Graph& graph, std::vector<NodeId>* became = nullptr);
 
 }  // namespace encore::trace

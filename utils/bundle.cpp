@@ -88,13 +88,23 @@ void BundleWriter::begin(const Event& event) {
     folder = root_ / fmt::format("{:04}-{}", ++last_number_, prefix);
   } while (!fs::create_directory(folder));
   write(folder / "key.txt", fmt::format("{}\nsync at {}", event.text, place(event.where)));
-  open_[std::this_thread::get_id()] = {folder};
+  Open& open = open_[std::this_thread::get_id()] = {folder};
+  if (auto miss = misses_.extract(std::this_thread::get_id())) {
+    open.document.miss = std::move(miss.mapped());
+    const auto& [reason, text, file, line] = *open.document.miss;
+    write(folder / "notes.txt", fmt::format("miss: {} at {}:{}\n{}", reason, file, line, text));
+  }
 }
 
 void BundleWriter::take(const Event& event) {
   if (event.kind == EventKind::pass && event.name == "begin") return begin(event);
   const auto open = open_.find(std::this_thread::get_id());
-  if (open == open_.end()) return;
+  if (open == open_.end()) {
+    if (event.kind == EventKind::miss)
+      misses_.insert_or_assign(std::this_thread::get_id(), BundleDocument::Miss(event));
+    return;
+  }
+  open->second.document.take(event);
   if (event.kind == EventKind::pass) {
     take_pass(open->second, event);
     if (event.name == "end") open_.erase(open);
@@ -107,9 +117,15 @@ void BundleWriter::take_pass(Open& open, const Event& event) {
   const size_t colon = event.name.find(':');
   if (colon != std::string_view::npos) {
     const std::string name = file_name(event.name.substr(colon + 1));
-    const std::string ending = ending_of(event.name.substr(0, colon));
-    write(open.folder / "kernels" / (name + ending), event.text);
+    const std::string_view listing = event.name.substr(0, colon);
+    const std::string file = "kernels/" + name + ending_of(listing);
+    write(open.folder / file, event.text);
+    open.document.listings.push_back({name, std::string(listing), file});
+  } else if (event.name == "trace") {
+    open.document.trace = event.text;
+    write(open.folder / "trace.json", open.document.text());
   } else if (event.name == "end") {
+    if (!open.document.trace.empty()) write(open.folder / "trace.json", open.document.text());
     write(open.folder / "stats.txt", event.text);
   } else if (event.name == "memory-plan" || event.name == "program") {
     write(open.folder / fmt::format("{}.txt", event.name), event.text);

@@ -5,12 +5,14 @@
 //     passes/01-simplify.txt …    the graph after each pass
 //     kernels/k0.txt, k0.ll, k0.s the kernel's text and its generated code
 //     memory-plan.txt, program.txt
+//     trace.json                  the same and how it hangs together: docs/dump-format.md
 //     notes.txt                   misses, fusion refusals and compile times heard meanwhile
 //     stats.txt                   written last: without it the compilation failed
 //
 // The writer is a listener of events (see core/events.h); the reader is what `encore-dump` shows.
 #pragma once
 #include <encore/core/events.h>
+#include <encore/utils/bundle_document.h>
 
 #include <filesystem>
 #include <map>
@@ -33,6 +35,7 @@ class BundleWriter {
   struct Open {
     std::filesystem::path folder;
     int passes = 0;
+    BundleDocument document = {};
   };
   void begin(const Event& event);
   void take_pass(Open& open, const Event& event);
@@ -40,6 +43,7 @@ class BundleWriter {
   std::filesystem::path root_;
   int last_number_ = 0;
   std::map<std::thread::id, Open> open_;  // the trace that each thread is compiling
+  std::map<std::thread::id, BundleDocument::Miss> misses_;  // heard before the compilation began
 };
 
 struct Bundle {

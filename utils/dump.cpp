@@ -58,9 +58,10 @@ void print(const Event& event) {
     line += fmt::format(" {}", event.value);
   }
   if (event.where.line != 0) line += fmt::format(" at {}:{}", event.where.file, event.where.line);
-  // A compiled kernel's body is for the dump; here it would bury the lines.
-  if (!event.text.empty() && event.kind != EventKind::compile)
-    line += fmt::format("\n{}", event.text);
+  // A compiled kernel's body and the trace's JSON are for the dump; here they would bury the lines.
+  bool buries =
+      event.kind == EventKind::compile || (event.kind == EventKind::pass && event.name == "trace");
+  if (!event.text.empty() && !buries) line += fmt::format("\n{}", event.text);
   fmt::print(stderr, "{}\n", line);
 }
 

@@ -1,6 +1,7 @@
 // encore-dump: reads the bundles that ENCORE_DUMP=DIR left.
 #include <encore/core/error.h>
 #include <encore/utils/bundle.h>
+#include <encore/utils/dump_verbs.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -58,16 +59,10 @@ std::string pass_text(const Bundle& bundle, const std::string& pass) {
   throw encore::Error("no pass '" + pass + "' in " + bundle.name(), {});
 }
 
-int diff(const Bundle& a, const Bundle& b) {
-  const int status =
-      std::system(fmt::format("diff -ru '{}' '{}'", a.folder.string(), b.folder.string()).c_str());
-  return WEXITSTATUS(status);
-}
-
 int run(int argc, char** argv) {
   CLI::App app{"Reads the bundles that a program run with ENCORE_DUMP=DIR left in DIR."};
   app.footer("A TRACE is a number or the start of a key.");
-  std::string folder, trace, other, name, ending = "txt", pass;
+  std::string folder, trace, name, ending = "txt", pass;
   bool all_passes = false;
   app.add_option("DIR", folder, "lists the traces of this folder");
 
@@ -84,8 +79,8 @@ int run(int argc, char** argv) {
   kernels_verb->add_option("--as", ending, "txt (the kernel), ll, s, cu, ptx, sass or all");
   CLI::App* dot_verb = command("dot", "the graph for Graphviz");
   dot_verb->add_option("--pass", pass, "after this pass instead of the last");
-  CLI::App* diff_verb = command("diff", "two traces, file by file; exits with 1 where they differ");
-  diff_verb->add_option("OTHER", other)->required();
+  int status = 0;
+  encore::add_diff_verb(app, status);
   app.require_subcommand(0, 1);
   CLI11_PARSE(app, argc, argv);
 
@@ -93,12 +88,12 @@ int run(int argc, char** argv) {
     if (folder.empty()) return fmt::print("{}", app.help()), 2;
     return list(folder), 0;
   }
+  if (!*show_verb && !*kernels_verb && !*dot_verb) return status;
   const Bundle bundle = encore::find_bundle(folder, trace);
   if (*show_verb) show(bundle, all_passes);
   if (*kernels_verb) kernels(bundle, name, ending);
   if (*dot_verb) fmt::print("{}", encore::to_dot(pass_text(bundle, pass)));
-  if (*diff_verb) return diff(bundle, encore::find_bundle(folder, other));
-  return 0;
+  return status;
 }
 
 }  // namespace

@@ -1,0 +1,57 @@
+#include <encore/utils/bundle_document.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+
+namespace encore {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// A text that explains itself as an object is kept as one.
+Json explanation(const std::string& text) {
+  Json parsed = Json::parse(text, nullptr, false);
+  return parsed.is_object() ? parsed : Json(text);
+}
+
+}  // namespace
+
+BundleDocument::Miss::Miss(const Event& event)
+    : reason(event.name), text(event.text), file(event.where.file), line(event.where.line) {}
+
+void BundleDocument::take(const Event& event) {
+  if (event.kind == EventKind::miss && !miss) miss.emplace(event);
+  if (event.kind == EventKind::fusion_refusal)
+    refusals.push_back({std::string(event.name), event.value});
+  if (event.kind == EventKind::compile) compiled.push_back({std::string(event.name), event.value});
+}
+
+std::string BundleDocument::text() const {
+  Json all = Json::parse(trace);
+  std::map<std::string, Json> files;
+  for (const Listing& listing : listings) files[listing.kernel][listing.kind] = listing.file;
+  for (Json& kernel : all["kernels"]) {
+    auto found = files.find(kernel["name"]);
+    kernel["files"] = found == files.end() ? Json::object() : found->second;
+  }
+  if (miss) {
+    all["miss"] = {{"reason", miss->reason}, {"text", explanation(miss->text)}};
+    if (miss->line) all["miss"].update({{"file", miss->file}, {"line", miss->line}});
+  }
+  // Planning tries more than one fusion, and hears the same refusals again.
+  std::vector<Refusal> once = refusals;
+  std::sort(once.begin(), once.end());
+  once.erase(std::unique(once.begin(), once.end()), once.end());
+  all["refusals"] = Json::array();
+  for (const Refusal& refusal : once)
+    all["refusals"].push_back({{"node", refusal.node}, {"why", refusal.why}});
+  all["compiled"] = Json::array();
+  for (const Compiled& one : compiled) {
+    all["compiled"].push_back({{"kernel", one.kernel}});
+    if (one.nanoseconds) all["compiled"].back()["ms"] = double(one.nanoseconds) * 1e-6;
+  }
+  return all.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace encore

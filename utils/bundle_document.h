@@ -1,0 +1,43 @@
+// A bundle's trace.json: what the compiler told of the trace, and what was heard meanwhile.
+// docs/dump-format.md says what each field means.
+#pragma once
+#include <encore/core/events.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace encore {
+
+struct BundleDocument {
+  struct Miss {
+    explicit Miss(const Event& event);
+    std::string reason, text, file;
+    uint32_t line = 0;
+  };
+  struct Listing {
+    std::string kernel, kind, file;  // the file's path in the bundle
+  };
+  struct Refusal {
+    std::string why;
+    int64_t node = 0;
+    auto operator<=>(const Refusal&) const = default;
+  };
+  struct Compiled {
+    std::string kernel;
+    int64_t nanoseconds = 0;  // 0: not known
+  };
+
+  std::string trace;  // the compiler's JSON; empty: not heard yet
+  std::optional<Miss> miss;
+  std::vector<Listing> listings;
+  std::vector<Refusal> refusals;
+  std::vector<Compiled> compiled;
+
+  /// Keeps misses, refusals and compile times; passes are the writer's.
+  void take(const Event& event);
+  std::string text() const;
+};
+
+}  // namespace encore

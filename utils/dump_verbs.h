@@ -1,0 +1,10 @@
+// The verbs of encore-dump that have a file of their own, utils/dump_<verb>.cpp. Each adds itself
+// to the command line; its callback does the work and sets the exit status where that is not 0.
+#pragma once
+#include <CLI/CLI.hpp>
+
+namespace encore {
+
+void add_diff_verb(CLI::App& app, int& status);
+
+}  // namespace encore
