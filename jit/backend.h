@@ -28,7 +28,8 @@ struct Limits {
   int64_t product_chunk_rows = 1;  // in kernels with a contraction a chunk has a multiple of these
 };
 
-/// What `compile` makes of one kernel. `bytes` are free of addresses and may be stored.
+/// What `compile` makes of one kernel: self-contained bytes, free of addresses, that every process
+/// whose backend has the same fingerprint can load.
 struct Binary {
   std::vector<std::byte> bytes;
 };
@@ -75,12 +76,14 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string name() const = 0;
-  /// All that a binary depends on besides the kernel's text: compiler and its version, ISA
-  /// features.
+  /// All that a binary depends on besides the kernel's text, and nothing else: which kind of
+  /// backend, compiler and its version, ISA features, the sources that generate code (see
+  /// jit/seal.h).
   virtual std::string fingerprint() const = 0;
   virtual Limits limits() const = 0;
 
   virtual std::vector<Binary> compile(std::span<const Kernel* const> kernels) = 0;
+  /// Throws Error for bytes that are not this kernel's, or damaged.
   virtual std::shared_ptr<const Executable> load(const Kernel& kernel, const Binary& binary) = 0;
   virtual std::vector<Listing> listings(const Kernel& kernel) = 0;
   /// Launches one after the other, unless the backend knows better.

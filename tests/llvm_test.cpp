@@ -4,6 +4,7 @@
 #include <encore/jit/cpu/cpu_backend.h>
 #include <encore/jit/reference/evaluate.h>
 #include <encore/jit/reference/execute.h>
+#include <encore/jit/seal.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -406,9 +407,28 @@ TEST_P(Llvm, RefusesDamagedBinaries) {
   Binary truncated{{binary.bytes.begin(), binary.bytes.begin() + 100}};
   EXPECT_THROW(backend->load(kernel, truncated), Error);
   EXPECT_THROW(backend->load(kernel, Binary{{std::byte(0)}}), Error);
+  EXPECT_THROW(backend->load(kernel, Binary{}), Error);
+  for (std::byte& byte : binary.bytes) {
+    byte ^= std::byte(1);
+    EXPECT_THROW(backend->load(kernel, binary), Error) << &byte - binary.bytes.data();
+    byte ^= std::byte(1);
+  }
   auto executable = backend->load(kernel, binary);
   // Whole pages, and what the linker keeps beside them.
-  EXPECT_EQ(executable->bytes(), (binary.bytes.size() + 4095) / 4096 * 4096 + (12 << 10));
+  size_t object = unseal(kernel, backend->fingerprint(), binary).size();
+  EXPECT_EQ(executable->bytes(), (object + 4095) / 4096 * 4096 + (12 << 10));
+}
+
+TEST_P(Llvm, RefusesBinariesOfOtherKernelsAndOtherCompilers) {
+  Kernel kernel = multiply_add(100), other = multiply_add(101);
+  const Kernel* pointer = &kernel;
+  Binary binary = backend->compile({&pointer, 1})[0];
+  EXPECT_THROW(backend->load(other, binary), Error);
+  std::span<const std::byte> code = unseal(kernel, backend->fingerprint(), binary);
+  EXPECT_THROW(backend->load(kernel, seal(kernel, "another", code)), Error);
+  EXPECT_NO_THROW(backend->load(kernel, seal(kernel, backend->fingerprint(), code)));
+  // What was sealed by mistake is no object either.
+  EXPECT_THROW(backend->load(kernel, seal(kernel, backend->fingerprint(), code.first(100))), Error);
 }
 
 TEST_P(Llvm, CodeIsFreedWithItsExecutable) {

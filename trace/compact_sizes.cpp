@@ -40,9 +40,16 @@ class Compactor {
     if (seen_[id]) return;
     seen_[id] = true;
     jit::Access& access = kernel_.accesses[id];
-    rename(access.base);
-    for (jit::SizeId& stride : access.strides) rename(stride);
-    rename(access.chunk_stride);
+    rename_factor(access.base);
+    for (jit::SizeId& stride : access.strides) rename_factor(stride);
+    rename_factor(access.chunk_stride);
+  }
+
+  /// A fixed 0 is no size: the kernel's text has none either, and whoever has the text has the
+  /// table.
+  void rename_factor(jit::SizeId& id) {
+    if (id != none && kernel_.sizes[id].fixed && kernel_.sizes[id].value == 0) id = none;
+    rename(id);
   }
 
   /// Dead accesses would keep sizes that no longer exist.

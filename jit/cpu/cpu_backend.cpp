@@ -7,6 +7,7 @@
 #include <encore/jit/cpu/memory.h>
 #include <encore/jit/cpu/orc.h>
 #include <encore/jit/cpu/parallel.h>
+#include <encore/jit/seal.h>
 #include <fmt/format.h>
 #include <llvm/Config/llvm-config.h>
 #include <llvm/IR/LLVMContext.h>
@@ -22,10 +23,7 @@
 namespace encore::jit {
 namespace {
 
-/// What a kernel without generated code is stored as: the cache takes no empty bytes.
-constexpr std::byte no_code{0};
-
-bool has_code(const Binary& binary) { return binary.bytes.size() > 1; }
+using Object = std::span<const std::byte>;
 
 template <class Function>
 Function find(const LoadedCode* code, const char* symbol, const Kernel& kernel) {
@@ -37,9 +35,9 @@ Function find(const LoadedCode* code, const char* symbol, const Kernel& kernel) 
 /// A loop nest that LLVM compiled whole.
 class LoopExecutable : public Executable {
  public:
-  LoopExecutable(const Kernel& kernel, const Binary& binary)
+  LoopExecutable(const Kernel& kernel, Object object)
       : launcher_(kernel),
-        code_(load_object(binary.bytes)),
+        code_(load_object(object)),
         function_(find<KernelFunction>(code_.get(), kernel_symbol, kernel)) {}
   void launch(std::span<const Segment> segments) const override {
     launcher_.launch(function_, segments);
@@ -55,9 +53,8 @@ class LoopExecutable : public Executable {
 /// A contraction by blocks, with what LLVM compiled for its ends.
 class ContractionExecutable : public Executable {
  public:
-  ContractionExecutable(const Kernel& kernel, Isa isa, const Binary& binary)
-      : kernel_(kernel), isa_(isa) {
-    if (has_code(binary)) code_ = load_object(binary.bytes);
+  ContractionExecutable(const Kernel& kernel, Isa isa, Object object) : kernel_(kernel), isa_(isa) {
+    if (!object.empty()) code_ = load_object(object);
     using Evaluate = decltype(OperandEvaluator::evaluate);
     auto evaluator = [&](bool a) {
       const char* symbol = a ? operand_a_symbol : operand_b_symbol;
@@ -89,8 +86,9 @@ class CpuBackend : public Backend {
 
   std::string name() const override { return "cpu"; }
   std::string fingerprint() const override {
-    return fmt::format("llvm {} {} {}", LLVM_VERSION_STRING, feature_level(isa_),
-                       8 * vector_bytes(isa_));
+    // Not the processor that code is scheduled for: it runs as well on all others of its level.
+    return fmt::format("cpu llvm {} {} {} code {}", LLVM_VERSION_STRING, feature_level(isa_),
+                       8 * vector_bytes(isa_), code_version());
   }
   Limits limits() const override { return {}; }
 
@@ -107,9 +105,10 @@ class CpuBackend : public Backend {
   }
 
   std::shared_ptr<const Executable> load(const Kernel& kernel, const Binary& binary) override {
+    Object object = unseal(kernel, fingerprint(), binary);
     if (contraction_needs(kernel).blocked)
-      return std::make_shared<ContractionExecutable>(kernel, isa_, binary);
-    return std::make_shared<LoopExecutable>(kernel, binary);
+      return std::make_shared<ContractionExecutable>(kernel, isa_, object);
+    return std::make_shared<LoopExecutable>(kernel, object);
   }
 
   std::vector<Listing> listings(const Kernel& kernel) override {
@@ -159,8 +158,9 @@ class CpuBackend : public Backend {
   Binary compile_one(const Kernel& kernel) {
     llvm::LLVMContext context;
     std::unique_ptr<llvm::Module> module = make_module(kernel, context);
-    if (module->empty()) return {{no_code}};
-    return {machine_code_.object(*module)};
+    std::vector<std::byte> object;
+    if (!module->empty()) object = machine_code_.object(*module);
+    return seal(kernel, fingerprint(), object);
   }
 
   Isa isa_;

@@ -7,6 +7,7 @@
 #include <encore/jit/cuda/nvrtc.h>
 #include <encore/jit/cuda/sequence.h>
 #include <encore/jit/cuda/staging.h>
+#include <encore/jit/seal.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -16,14 +17,11 @@
 namespace encore::jit::cuda {
 namespace {
 
-/// Part of the fingerprint: counts up when generated code or the layout of binaries changes
-/// meaning.
-constexpr int format_version = 2;
-
 /// Kernels that share an NVRTC program. Starting one costs as much as several kernels, but each
 /// binary of a program holds the whole cubin. Contractions are large, so each has its own.
 constexpr size_t most_kernels_per_program = 8;
 
+/// What the kernel's functions are called in its cubin, which may hold other kernels too.
 std::string symbol_of(const Kernel& kernel) { return "k" + key_of(kernel).hex(); }
 
 class CudaBackend final : public Backend {
@@ -33,8 +31,8 @@ class CudaBackend final : public Backend {
 
   std::string name() const override { return fmt::format("cuda:{}", gpu_.index()); }
   std::string fingerprint() const override {
-    return fmt::format("nvrtc {} sm_{}{} format {}", compiler_, gpu_.compute_capability(),
-                       target().strict ? " strict" : "", format_version);
+    return fmt::format("cuda nvrtc {} sm_{}{} code {}", compiler_, gpu_.compute_capability(),
+                       target().strict ? " strict" : "", code_version());
   }
   Limits limits() const override {
     // A launch costs as much as hundreds of instructions that wait for one another. Three blocks
@@ -53,14 +51,14 @@ class CudaBackend final : public Backend {
       std::vector<const Kernel*> program;
       for (size_t i : together) program.push_back(kernels[i]);
       std::vector<std::byte> cubin = compile_to_cubin(source(program), gpu_.compute_capability());
-      for (size_t i : together) binaries[i] = make_binary(symbol_of(*kernels[i]), cubin);
+      for (size_t i : together) binaries[i] = seal(*kernels[i], fingerprint(), cubin);
       together.clear();
     };
     for (size_t i = 0; i < kernels.size(); ++i) {
       if (kernels[i]->contraction) {
         const Kernel* alone[] = {kernels[i]};
-        binaries[i] = make_binary(symbol_of(*kernels[i]),
-                                  compile_to_cubin(source(alone), gpu_.compute_capability()));
+        binaries[i] = seal(*kernels[i], fingerprint(),
+                           compile_to_cubin(source(alone), gpu_.compute_capability()));
         continue;
       }
       together.push_back(i);
@@ -71,10 +69,9 @@ class CudaBackend final : public Backend {
   }
 
   std::shared_ptr<const Executable> load(const Kernel& kernel, const Binary& binary) override {
-    BinaryParts parts = read_binary(binary);
+    std::span<const std::byte> cubin = unseal(kernel, fingerprint(), binary);
     return std::make_shared<KernelExecutable>(gpu_, memory_, LaunchLayout(kernel, target()),
-                                              module(parts.cubin), parts.symbol,
-                                              parts.cubin.size());
+                                              module(cubin), symbol_of(kernel), cubin.size());
   }
 
   std::vector<Listing> listings(const Kernel& kernel) override {

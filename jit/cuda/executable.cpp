@@ -4,7 +4,6 @@
 #include <encore/jit/cuda/generate.h>
 
 #include <algorithm>
-#include <cstring>
 
 namespace encore::jit::cuda {
 namespace {
@@ -33,23 +32,6 @@ CUfunction Module::function(const std::string& symbol) const {
   CUfunction function = nullptr;
   driver().cuModuleGetFunction(&function, module_, symbol.c_str());
   return function;
-}
-
-Binary make_binary(const std::string& symbol, std::span<const std::byte> cubin) {
-  Binary binary;
-  binary.bytes.resize(symbol.size() + 1 + cubin.size());
-  std::memcpy(binary.bytes.data(), symbol.c_str(), symbol.size() + 1);
-  std::copy(cubin.begin(), cubin.end(), binary.bytes.begin() + symbol.size() + 1);
-  return binary;
-}
-
-BinaryParts read_binary(const Binary& binary) {
-  auto end = std::find(binary.bytes.begin(), binary.bytes.end(), std::byte{0});
-  if (end == binary.bytes.begin() || binary.bytes.end() - end < 2)
-    throw Error("a stored binary of a CUDA kernel is damaged", {});
-  size_t length = size_t(end - binary.bytes.begin());
-  return {std::string(reinterpret_cast<const char*>(binary.bytes.data()), length),
-          std::span(binary.bytes).subspan(length + 1)};
 }
 
 KernelExecutable::KernelExecutable(const Gpu& gpu, DeviceMemory& memory, LaunchLayout layout,

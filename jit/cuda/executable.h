@@ -1,7 +1,6 @@
 // Loaded code of one kernel.
 //
-// A binary is a cubin and the name under which the kernel's functions stand in it. Several kernels
-// may come from one cubin; it is loaded once and unloaded with the last of them.
+// Several kernels may come from one cubin; it is loaded once and unloaded with the last of them.
 #pragma once
 #include <encore/jit/cuda/launch_list.h>
 #include <encore/jit/cuda/memory.h>
@@ -28,14 +27,6 @@ class Module {
   const Gpu& gpu_;
   CUmodule module_ = nullptr;
 };
-
-Binary make_binary(const std::string& symbol, std::span<const std::byte> cubin);
-struct BinaryParts {
-  std::string symbol;
-  std::span<const std::byte> cubin;
-};
-/// Throws Error where the bytes are none of `make_binary`'s.
-BinaryParts read_binary(const Binary& binary);
 
 class KernelExecutable final : public Launchable {
  public:
