@@ -1,7 +1,8 @@
 // Keyed values under a byte budget; the least recently used go first.
 //
-// Not thread-safe: its owner locks. Values are handed out as they are (use shared_ptr for values that
-// must outlive eviction). The newest value always stays, even when it alone is over the budget.
+// Not thread-safe: its owner locks. Values are handed out as they are (use shared_ptr for values
+// that must outlive eviction). The newest value always stays, even when it alone is over the
+// budget.
 #pragma once
 #include <cstddef>
 #include <cstdint>
