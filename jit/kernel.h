@@ -156,8 +156,11 @@ int64_t extent_product(const Kernel& kernel, Role role, const int64_t* sizes);
 int64_t chunk_count(const Kernel& kernel, const int64_t* sizes);
 
 /// The canonical text: everything that generated code depends on, and nothing else. Sizes that are
-/// not fixed print as `s3`, so all extents of one structure share a text. Parseable by people.
+/// not fixed print as `s3`, so all extents of one structure share a text. `parse_kernel` reads it.
 std::string to_text(const Kernel& kernel);
+
+/// `to_text` below the kernel's name and the values of the sizes that are not fixed.
+std::string describe(const Kernel& kernel);
 
 /// Hash of `to_text`.
 Hash128 key_of(const Kernel& kernel);

@@ -1,18 +1,12 @@
-#include <encore/jit/kernel.h>
+// The text's grammar is in docs/kernel-text.md; parse_kernel.cpp reads it.
+#include <encore/jit/kernel_words.h>
 #include <fmt/format.h>
 
 #include <bit>
-#include <cstring>
 #include <iterator>
 
 namespace encore::jit {
 namespace {
-
-constexpr std::string_view role_names[] = {"outer", "row", "inner", "contracted"};
-constexpr std::string_view use_names[] = {"read", "write", "update"};
-constexpr std::string_view reduce_names[] = {"sum", "prod", "max",    "min",
-                                             "any", "all",  "argmax", "argmin"};
-constexpr std::string_view stage_names[] = {"setup", "row", "sweep"};
 
 class Printer {
  public:
@@ -20,13 +14,22 @@ class Printer {
 
   std::string print() {
     print_interface();
+    auto stage = kernel_.stages.begin();
+    for (; stage != kernel_.stages.end() && stage->kind == StageKind::setup; ++stage)
+      print_stage(*stage);
     if (kernel_.contraction) print_contraction(*kernel_.contraction);
-    for (const Stage& stage : kernel_.stages) {
-      line("{}", stage_names[int(stage.kind)]);
-      print_instructions(stage.begin, stage.end);
-      for (uint32_t i = stage.first_accumulator; i < stage.last_accumulator; ++i)
-        print_accumulator(i);
+    for (; stage != kernel_.stages.end(); ++stage) print_stage(*stage);
+    return std::move(text_);
+  }
+
+  std::string print_head() {
+    if (!kernel_.name.empty()) {
+      put("kernel ");
+      for (char c : kernel_.name) text_ += c == '#' || c == '\n' || c == '\r' ? '_' : c;
+      text_ += '\n';
     }
+    for (size_t i = 0; i < kernel_.sizes.size(); ++i)
+      if (!kernel_.sizes[i].fixed) line("size s{} = {}", i, kernel_.sizes[i].value);
     return std::move(text_);
   }
 
@@ -69,6 +72,13 @@ class Printer {
       line("precision: {}", name_of(contraction.precision));
   }
 
+  void print_stage(const Stage& stage) {
+    line("{}", stage_names[int(stage.kind)]);
+    print_instructions(stage.begin, stage.end);
+    for (uint32_t i = stage.first_accumulator; i < stage.last_accumulator; ++i)
+      print_accumulator(i);
+  }
+
   void print_instructions(uint32_t begin, uint32_t end) {
     for (uint32_t i = begin; i < end; ++i) {
       print_instruction(i);
@@ -80,27 +90,30 @@ class Printer {
     const Instruction& instruction = kernel_.instructions[i];
     put("  %{} = {} {}", i, name_of(instruction.op), name_of(instruction.dtype));
     for (int j = 0; j < operand_count(instruction.op); ++j) put(" %{}", instruction.operands[j]);
-    if (instruction.op == Opcode::constant) print_literal(instruction);
-    if (instruction.op == Opcode::scalar) put(" scalar {}", instruction.aux);
-    if (instruction.op == Opcode::size) put(" {}", size(instruction.aux));
-    if (instruction.op == Opcode::index) put(" axis {}", instruction.aux);
-    if (instruction.op == Opcode::reduced) put(" accumulator {}", instruction.aux);
-    if (instruction.op == Opcode::quantize) put(" {}", name_of(DType(instruction.aux)));
-    if (instruction.op == Opcode::load || instruction.op == Opcode::store ||
-        instruction.op == Opcode::store_add)
-      print_access(kernel_.accesses[instruction.aux]);
+    switch (detail_of(instruction.op)) {
+      case Detail::none:
+        return;
+      case Detail::literal:
+        return print_literal(instruction);
+      case Detail::scalar:
+        return put(" scalar {}", instruction.aux);
+      case Detail::size:
+        return put(" {}", size(instruction.aux));
+      case Detail::axis:
+        return put(" axis {}", instruction.aux);
+      case Detail::access:
+        return print_access(kernel_.accesses[instruction.aux]);
+      case Detail::accumulator:
+        return put(" accumulator {}", instruction.aux);
+      case Detail::storage:
+        return put(" {}", name_of(DType(instruction.aux)));
+    }
   }
 
   void print_literal(const Instruction& constant) {
-    uint64_t bits = constant.bits;
-    put(" 0x{:x}", bits);
-    if (constant.dtype == DType::f32) put(" ({})", std::bit_cast<float>(uint32_t(bits)));
-    if (constant.dtype == DType::f64) put(" ({})", std::bit_cast<double>(bits));
-    if (is_integer(constant.dtype)) {
-      int unused = 64 - 8 * int(size_of(constant.dtype));
-      int64_t extended = int64_t(bits << unused) >> unused;
-      is_signed(constant.dtype) ? put(" ({})", extended) : put(" ({})", bits);
-    }
+    put(" 0x{:x}", constant.bits);
+    std::string number = number_text(constant.dtype, constant.bits);
+    if (!number.empty()) put(" ({})", number);
   }
 
   void print_access(const Access& access) {
@@ -140,6 +153,19 @@ class Printer {
 
 }  // namespace
 
+std::string number_text(DType dtype, uint64_t bits) {
+  if (dtype == DType::f32) return fmt::format("{}", std::bit_cast<float>(uint32_t(bits)));
+  if (dtype == DType::f64) return fmt::format("{}", std::bit_cast<double>(bits));
+  if (!is_integer(dtype)) return {};
+  if (!is_signed(dtype)) return fmt::format("{}", bits);
+  int unused = 64 - 8 * int(size_of(dtype));
+  return fmt::format("{}", int64_t(bits << unused) >> unused);
+}
+
 std::string to_text(const Kernel& kernel) { return Printer(kernel).print(); }
+
+std::string describe(const Kernel& kernel) {
+  return Printer(kernel).print_head() + to_text(kernel);
+}
 
 }  // namespace encore::jit

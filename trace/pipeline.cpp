@@ -26,6 +26,14 @@ void report(std::string_view name, Text&& text, Location where = {}) {
   if (events::wanted(EventKind::pass)) events::report({EventKind::pass, name, text(), 0, where});
 }
 
+/// Kernels of a joined launch differ in extents, if at all; one of them is shown.
+std::string shown(const jit::Kernel& kernel, size_t segments) {
+  std::string text = jit::describe(kernel);
+  if (segments == 1) return text;
+  return fmt::format("# one of {} segments of a launch, each with its own memory\n{}", segments,
+                     text);
+}
+
 void report_kernels(const LoweredTrace& lowered, const std::vector<uint32_t>& launch_of,
                     jit::Backend& backend) {
   if (!events::wanted(EventKind::pass)) return;
@@ -35,7 +43,11 @@ void report_kernels(const LoweredTrace& lowered, const std::vector<uint32_t>& la
     if (repeats) continue;
     const jit::Kernel& kernel = lowered.kernels[k].kernel;
     std::string name = listed_name(launch_of[k], kernel);
-    report("kernel:" + name, [&] { return jit::to_text(kernel); });
+    auto first = launch_of.begin() + ptrdiff_t(k);
+    auto next =
+        std::find_if(first, launch_of.end(), [&](uint32_t launch) { return launch != *first; });
+    size_t segments = size_t(next - first);
+    report("kernel:" + name, [&] { return shown(kernel, segments); });
     auto [place, is_new] = listed.try_emplace(jit::key_of(kernel));
     if (is_new) place->second = backend.listings(kernel);
     for (const jit::Listing& listing : place->second)
