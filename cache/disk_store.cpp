@@ -1,13 +1,14 @@
 #include <encore/cache/disk_store.h>
 #include <encore/cache/entry.h>
+#include <encore/cache/entry_file.h>
 #include <encore/cache/layout.h>
 #include <encore/cache/private_folder.h>
+#include <encore/cache/sweep.h>
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include <cstdio>
 #include <cstring>
-#include <random>
+#include <ctime>
 
 namespace encore::cache {
 namespace {
@@ -16,20 +17,11 @@ namespace fs = std::filesystem;
 
 // A file's time of last use is renewed once in so many seconds, so that hits stay cheap.
 constexpr time_t touch_after = 3600;
-constexpr int attempts_at_a_name = 8;
+// A process sweeps each time it has written this part of a limit.
+constexpr int64_t sweeps_per_limit = 16;
+constexpr int64_t block = 4096;
 
 std::string reason() { return std::strerror(errno); }
-
-// What a file-size limit answers with is a signal that ends the program, so it is asked before.
-bool passes_size_limit(size_t size) {
-  struct rlimit limit;
-  return ::getrlimit(RLIMIT_FSIZE, &limit) != 0 || size <= limit.rlim_cur;
-}
-
-uint64_t fresh_number() {
-  static std::atomic<uint64_t> last{std::random_device{}()};
-  return last.fetch_add(1, std::memory_order_relaxed);
-}
 
 DiskOptions completed(DiskOptions options) {
   std::error_code ignored;
@@ -44,6 +36,11 @@ DiskOptions completed(DiskOptions options) {
 DiskStore::DiskStore(DiskOptions options) : options_(completed(std::move(options))) {
   try {
     folder(false);
+    for (const fs::path& path : options_.packs) {
+      const Pack& pack = packs_.emplace_back(calls_, path);
+      if (!pack.problem().empty())
+        warn("pack " + path.string(), fmt::format("pack {}: {}", path.string(), pack.problem()));
+    }
   } catch (const std::exception& error) {
     warn("open", error.what());
   }
@@ -74,7 +71,6 @@ DiskStore::Folder DiskStore::folder(bool create) {
   return nullptr;
 }
 
-// Somebody has removed it while it was open; the next write makes it anew.
 void DiskStore::forget_folder(const Folder& folder) {
   std::lock_guard lock(mutex_);
   if (folder_ == folder) folder_ = nullptr;
@@ -84,7 +80,7 @@ std::optional<std::vector<std::byte>> DiskStore::read(std::string_view kind,
                                                       std::string_view key) noexcept {
   std::optional<std::vector<std::byte>> found;
   try {
-    found = read_file(kind, key);
+    found = find(kind, key);
   } catch (const std::exception& error) {
     warn("read", error.what());
   }
@@ -94,112 +90,100 @@ std::optional<std::vector<std::byte>> DiskStore::read(std::string_view kind,
   return found;
 }
 
-std::optional<std::vector<std::byte>> DiskStore::read_file(std::string_view kind,
-                                                           std::string_view key) {
-  const Folder folder = this->folder(false);
-  if (!folder) return std::nullopt;
-  const Hash128 name = entry_name(kind, key);
-  const std::string path = path_of(name);
-  auto fails = [&](std::string_view cause, std::string_view what) {
-    warn(cause, fmt::format("{}/{} is passed over: {}", options_.folder.string(), path, what));
-    return std::nullopt;
-  };
-  auto rejects = [&](std::string_view what) {
-    {
-      std::lock_guard lock(mutex_);
-      ++statistics_.rejected;
-    }
-    return fails(what, what);
-  };
-
-  struct stat status;
-  if (calls_.stat(folder->get(), shard_of(name).c_str(), status) != 0)
-    return errno == ENOENT ? std::nullopt : fails("read", reason());
-  if (!S_ISDIR(status.st_mode) || !is_private(status))
-    return rejects("others can write its folder");
-  // A pipe or a device must not keep us waiting.
-  const Descriptor file =
-      calls_.open(folder->get(), path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-  if (!file) {
-    if (errno == ENOENT) return std::nullopt;
-    return errno == ELOOP ? rejects("it is a link") : fails("read", reason());
+void DiskStore::reject(const std::string& where, std::string_view problem) {
+  {
+    std::lock_guard lock(mutex_);
+    ++statistics_.rejected;
   }
-  if (calls_.stat(file.get(), status) != 0) return fails("read", reason());
-  if (!S_ISREG(status.st_mode)) return rejects("it is no regular file");
-  if (!is_private(status)) return rejects("others own it or can write it");
-  if (size_t(status.st_size) > 2 * most_entry_bytes) return rejects("it is too large");
-  std::vector<std::byte> bytes;
-  if (!read_whole(calls_, file.get(), status.st_size, bytes)) return fails("read", reason());
-
-  DecodedEntry decoded = decode_entry(bytes);
-  if (!decoded.entry) return rejects(decoded.problem);
-  if (entry_name(decoded.entry->kind, decoded.entry->key) != name)
-    return rejects("it is filed under another entry's name");
-  if (decoded.entry->kind != kind || decoded.entry->key != key) return std::nullopt;  // same hash
-  if (options_.writes && ::time(nullptr) - status.st_mtime > touch_after) calls_.touch(file.get());
-  return std::move(decoded.entry->payload);
+  warn(problem, fmt::format("{} is passed over: {}", where, problem));
 }
 
-void DiskStore::write(std::string_view kind, std::string_view key,
+std::optional<std::vector<std::byte>> DiskStore::find(std::string_view kind, std::string_view key) {
+  const Hash128 name = entry_name(kind, key);
+  for (const Pack& pack : packs_) {
+    if (auto found = read_pack(pack, kind, key, name)) return found;
+  }
+  const Folder folder = this->folder(false);
+  if (!folder) return std::nullopt;
+  EntryFile read = read_entry_file(calls_, *folder, path_of(name));
+  const std::string where = (options_.folder / path_of(name)).string();
+  if (read.answer == EntryFile::Answer::unreadable)
+    warn("read", fmt::format("{} cannot be read: {}", where, read.problem));
+  if (read.answer == EntryFile::Answer::rejected) reject(where, read.problem);
+  if (!read.entry || read.entry->kind != kind || read.entry->key != key) return std::nullopt;
+  if (options_.writes && ::time(nullptr) - read.last_used > touch_after)
+    calls_.touch(read.file.get());
+  return std::move(read.entry->payload);
+}
+
+std::optional<std::vector<std::byte>> DiskStore::read_pack(const Pack& pack, std::string_view kind,
+                                                           std::string_view key,
+                                                           const Hash128& name) {
+  if (!pack.contains(name)) return std::nullopt;
+  DecodedEntry read = pack.read(calls_, name);
+  if (!read.entry) reject("an entry of pack " + pack.path().string(), read.problem);
+  if (!read.entry || read.entry->kind != kind || read.entry->key != key) return std::nullopt;
+  std::lock_guard lock(mutex_);
+  ++statistics_.pack_hits;
+  return std::move(read.entry->payload);
+}
+
+bool DiskStore::write(std::string_view kind, std::string_view key,
                       std::span<const std::byte> payload) noexcept {
-  if (!options_.writes) return;
+  if (!options_.writes) return false;
   bool written = false;
   try {
-    written = write_file(kind, key, payload);
+    written = publish(kind, key, payload);
   } catch (const std::exception& error) {
     warn("write", error.what());
   }
   std::lock_guard lock(mutex_);
   ++(written ? statistics_.writes : statistics_.failed_writes);
   if (written) statistics_.bytes_written += payload.size();
+  return written;
 }
 
-bool DiskStore::write_file(std::string_view kind, std::string_view key,
-                           std::span<const std::byte> payload) {
-  const Folder folder = this->folder(true);
+bool DiskStore::publish(std::string_view kind, std::string_view key,
+                        std::span<const std::byte> payload) {
+  Folder folder = this->folder(true);
   if (!folder) return false;
-  const Hash128 name = entry_name(kind, key);
-  const std::string shard = shard_of(name);
-  if (calls_.make_folder(folder->get(), shard.c_str()) != 0 && errno != EEXIST) {
-    if (errno == ENOENT) forget_folder(folder);
-    warn("write", fmt::format("an entry cannot be kept: {}", reason()));
-    return false;
-  }
   const std::vector<std::byte> bytes = encode_entry(kind, key, payload);
   if (bytes.empty()) {
     warn("large", fmt::format("an entry of {} bytes is too large to be kept", payload.size()));
     return false;
   }
-  if (publish(*folder, path_of(name), bytes)) return true;
-  warn("write", fmt::format("an entry cannot be kept: {}", reason()));
-  return false;
+  const std::string path = path_of(entry_name(kind, key));
+  bool written = publish_entry_file(calls_, *folder, path, bytes);
+  if (!written && errno == ENOENT) {  // somebody has removed the folder while it was open
+    forget_folder(folder);
+    folder = this->folder(true);
+    written = folder && publish_entry_file(calls_, *folder, path, bytes);
+  }
+  if (written) {
+    count_and_sweep(folder, bytes.size());
+  } else if (folder) {
+    warn("write", fmt::format("an entry cannot be kept: {}", reason()));
+  }
+  return written;
 }
 
-// False with errno.
-bool DiskStore::publish(const Descriptor& folder, const std::string& path,
-                        std::span<const std::byte> bytes) {
-  if (!passes_size_limit(bytes.size())) return errno = EFBIG, false;
-  std::string temporary;
-  Descriptor file;
-  for (int attempt = 0; !file && attempt < attempts_at_a_name; ++attempt) {
-    temporary = temporary_path(path.substr(0, 2), fresh_number());
-    file = calls_.open(folder.get(), temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
-                       0600);
-    if (!file && errno != EEXIST) return false;
+// The first write of a process sweeps as well, so that many short runs keep to the budget.
+void DiskStore::count_and_sweep(const Folder& folder, int64_t bytes) {
+  bool first, due;
+  {
+    std::lock_guard lock(mutex_);
+    first = !std::exchange(has_written_, true);
+    unswept_bytes_ += (bytes + block - 1) / block * block;
+    ++unswept_files_;
+    due = unswept_bytes_ >= options_.budget_bytes / sweeps_per_limit ||
+          unswept_files_ >= options_.budget_files / sweeps_per_limit;
+    if (due) unswept_bytes_ = unswept_files_ = 0;
   }
-  if (!file) return false;
-  bool good = true;
-  for (size_t done = 0; good && done < bytes.size();) {
-    const ssize_t part = calls_.write(file.get(), bytes.data() + done, bytes.size() - done);
-    good = part > 0;
-    if (good) done += part;
-  }
-  good = good && calls_.close(std::move(file)) == 0;
-  good = good && calls_.rename(folder.get(), temporary.c_str(), folder.get(), path.c_str()) == 0;
-  if (good) return true;
-  const int error = errno;
-  ::unlinkat(folder.get(), temporary.c_str(), 0);
-  return errno = error, false;
+  if (!due && !(first && is_unswept(calls_, *folder))) return;
+  const Sweep done = sweep(calls_, *folder, {options_.budget_bytes, options_.budget_files});
+  std::lock_guard lock(mutex_);
+  statistics_.sweeps += done.ran;
+  statistics_.swept_files += done.removed_files;
 }
 
 DiskStatistics DiskStore::statistics() const {

@@ -11,6 +11,7 @@
 // Any number of threads and processes may use the same folder at once.
 #pragma once
 #include <encore/cache/file_calls.h>
+#include <encore/cache/pack.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -52,6 +53,7 @@ struct DiskStatistics {
   int64_t failed_writes = 0;
   int64_t bytes_read = 0;  // of payload
   int64_t bytes_written = 0;
+  int64_t pack_hits = 0;  // of the hits
   int64_t sweeps = 0;
   int64_t swept_files = 0;
 };
@@ -63,8 +65,8 @@ class DiskStore {
 
   /// `kind` is a short word; `key` may be long, and is compared in full.
   std::optional<std::vector<std::byte>> read(std::string_view kind, std::string_view key) noexcept;
-  /// Replaces what stands under the key.
-  void write(std::string_view kind, std::string_view key,
+  /// Replaces what stands under the key. False where that failed.
+  bool write(std::string_view kind, std::string_view key,
              std::span<const std::byte> payload) noexcept;
   DiskStatistics statistics() const;
   const DiskOptions& options() const { return options_; }
@@ -75,18 +77,25 @@ class DiskStore {
   using Folder = std::shared_ptr<const Descriptor>;
   Folder folder(bool create);
   void forget_folder(const Folder& folder);
-  std::optional<std::vector<std::byte>> read_file(std::string_view kind, std::string_view key);
-  bool write_file(std::string_view kind, std::string_view key, std::span<const std::byte> payload);
-  bool publish(const Descriptor& folder, const std::string& name, std::span<const std::byte> bytes);
+  std::optional<std::vector<std::byte>> find(std::string_view kind, std::string_view key);
+  std::optional<std::vector<std::byte>> read_pack(const Pack& pack, std::string_view kind,
+                                                  std::string_view key, const Hash128& name);
+  bool publish(std::string_view kind, std::string_view key, std::span<const std::byte> payload);
+  void count_and_sweep(const Folder& folder, int64_t bytes);
+  void reject(const std::string& where, std::string_view problem);
   void warn(std::string_view cause, const std::string& what) noexcept;
 
   const DiskOptions options_;
   FileCalls calls_;
+  std::vector<Pack> packs_;   // never change
   mutable std::mutex mutex_;  // guards what follows
   Folder folder_;
   bool refused_ = false;
   std::set<std::string, std::less<>> warned_;
   DiskStatistics statistics_;
+  bool has_written_ = false;
+  int64_t unswept_bytes_ = 0;  // written by this store since it last swept
+  int64_t unswept_files_ = 0;
 };
 
 }  // namespace encore::cache

@@ -9,7 +9,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "files are little-endian");
 
-constexpr char magic[8] = {'e', 'n', 'c', 'o', 'r', 'e', '\r', '\n'};
+static_assert(entry_magic.size() == sizeof EntryHeader::magic);
 constexpr int compression_level = 3;
 constexpr size_t most_kind_size = 64;
 
@@ -57,7 +57,7 @@ std::vector<std::byte> encode_entry(std::string_view kind, std::string_view key,
   plain.insert(plain.end(), payload.begin(), payload.end());
 
   EntryHeader header{};
-  std::memcpy(header.magic, magic, sizeof magic);
+  std::memcpy(header.magic, entry_magic.data(), entry_magic.size());
   header.version = entry_version;
   header.kind_size = kind.size();
   header.key_size = key.size();
@@ -79,7 +79,7 @@ std::optional<EntryHeader> entry_header(std::span<const std::byte> bytes,
   EntryHeader header;
   if (bytes.size() < sizeof header) return problem = "it is cut off", std::nullopt;
   std::memcpy(&header, bytes.data(), sizeof header);
-  if (std::memcmp(header.magic, magic, sizeof magic) != 0)
+  if (std::string_view(header.magic, sizeof header.magic) != entry_magic)
     return problem = "it is not an entry of this cache", std::nullopt;
   if (header.version != entry_version)
     return problem = "it is of another format version", std::nullopt;

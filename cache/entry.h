@@ -17,6 +17,7 @@
 
 namespace encore::cache {
 
+inline constexpr std::string_view entry_magic = "encore\r\n";
 inline constexpr uint32_t entry_version = 1;
 inline constexpr size_t most_entry_bytes = size_t(512) << 20;  // of kind, key and payload together
 

@@ -62,8 +62,8 @@ int FileCalls::rename(int folder, const char* from, int to_folder, const char* t
   return fails() ? -1 : ::renameat(folder, from, to_folder, to);
 }
 
-int FileCalls::remove(int folder, const char* path) {
-  return fails() ? -1 : ::unlinkat(folder, path, 0);
+int FileCalls::remove(int folder, const char* path, bool is_folder) {
+  return fails() ? -1 : ::unlinkat(folder, path, is_folder ? AT_REMOVEDIR : 0);
 }
 
 int FileCalls::try_lock(int file) {
@@ -93,6 +93,15 @@ bool read_whole(FileCalls& calls, int file, size_t limit, std::vector<std::byte>
     size += part;
   }
   bytes.resize(size);
+  return true;
+}
+
+bool write_whole(FileCalls& calls, int file, std::span<const std::byte> bytes) {
+  for (size_t done = 0; done < bytes.size();) {
+    const ssize_t part = calls.write(file, bytes.data() + done, bytes.size() - done);
+    if (part <= 0) return false;
+    done += part;
+  }
   return true;
 }
 

@@ -8,8 +8,10 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -58,7 +60,7 @@ class FileCalls {
   int touch(int file);
   int make_folder(int folder, const char* path);
   int rename(int folder, const char* from, int to_folder, const char* to);
-  int remove(int folder, const char* path);
+  int remove(int folder, const char* path, bool is_folder = false);
   int try_lock(int file);
   FolderStream list(Descriptor folder);
   dirent* next(DIR* folder);  // null at the end, and then errno is 0
@@ -74,5 +76,8 @@ class FileCalls {
 
 /// All of a file from where it stands, at most `limit` bytes; false with errno where a call fails.
 bool read_whole(FileCalls& calls, int file, size_t limit, std::vector<std::byte>& bytes);
+
+/// False with errno where a call fails.
+bool write_whole(FileCalls& calls, int file, std::span<const std::byte> bytes);
 
 }  // namespace encore::cache

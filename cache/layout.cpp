@@ -15,11 +15,12 @@ bool is_hex(std::string_view text) {
 
 }  // namespace
 
-std::string shard_of(const Hash128& name) { return name.hex().substr(0, 2); }
-
 std::string path_of(const Hash128& name) {
-  return fmt::format("{}/{}{}", shard_of(name), name.hex(), entry_ending);
+  const std::string digits = name.hex();
+  return fmt::format("{}/{}{}", digits.substr(0, 2), digits, entry_ending);
 }
+
+std::string shard_of_path(const std::string& path) { return path.substr(0, path.find('/')); }
 
 std::string temporary_path(const std::string& shard, uint64_t number) {
   return fmt::format("{}/{}.{:x}{}", shard, getpid(), number, temporary_ending);

@@ -15,10 +15,10 @@ namespace encore::cache {
 
 inline constexpr const char* sweep_lock = "sweep.lock";
 
-/// The subfolder, "ab".
-std::string shard_of(const Hash128& name);
 /// "ab/ab0123….entry"
 std::string path_of(const Hash128& name);
+/// The subfolder, "ab".
+std::string shard_of_path(const std::string& path);
 /// "ab/<pid>.<n>.tmp"
 std::string temporary_path(const std::string& shard, uint64_t number);
 
