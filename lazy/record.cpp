@@ -225,11 +225,11 @@ Node* new_plain(OpId op, Location where, SomeArg&... args) {
 
 }  // namespace
 
-Scope::Scope(const char* name, Location where)
+Scope::Scope(const char* name, Location where, Inside inside)
     : outer_name_(context.scope), outer_location_(context.location), outer_active_(context.scoped) {
   context.scope = join_scopes(context.scope, name);
   if (!context.scoped) context.location = where;
-  context.scoped = true;
+  context.scoped = inside == Inside::library;
 }
 Scope::~Scope() {
   context.scope = outer_name_;

@@ -4,13 +4,19 @@
 
 namespace encore {
 
-/// Everything recorded while a scope lives carries the scope's place and name instead of the inner
-/// ones, so that a composite's nodes point at the user's line. Scopes nest; the outermost place wins
-/// (it is the user's), names join as "a/b". Per thread.
+/// Whose code runs inside a scope.
+enum class Inside : uint8_t {
+  library,  // what it records carries the scope's place, so that it points at the user's line
+  user,     // whose own lines are meant: what it records carries its own places again
+};
+
+/// Everything recorded while a scope lives carries its name and, where it is the library's, its place
+/// instead of the inner ones. Scopes nest; of places of the library the outermost wins (it is the
+/// user's), names join as "a/b". Per thread.
 class Scope {
  public:
   /// `name` must live for ever.
-  Scope(const char* name, Location where);
+  Scope(const char* name, Location where, Inside inside = Inside::library);
   ~Scope();
   Scope(const Scope&) = delete;
   Scope& operator=(const Scope&) = delete;

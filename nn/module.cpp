@@ -128,7 +128,7 @@ void Module::zero_grad() {
   for (const ParameterRef& parameter : parameters()) parameter.zero_grad();
 }
 
-Scope Module::enter(Location where) {
+Scope Module::enter(Location where, Inside inside) {
   struct Namer : MemberVisitor {
     void parameter(const std::string&, Parameter&) override {}
     void buffer(const std::string&, Tensor&) override {}
@@ -142,7 +142,7 @@ Scope Module::enter(Location where) {
     members_named_ = true;
   }
   if (!scope_name_) scope_name_ = intern(type_name(*this));
-  return Scope(scope_name_, where);
+  return Scope(scope_name_, where, inside);
 }
 
 void Module::refuse_single_call(Location where) const {

@@ -10,8 +10,8 @@
 // with the module but never trained) and vectors, optionals and smart pointers of these are found
 // through it, under PyTorch's dotted names (`fc1.weight`). Every subclass has it, even if empty.
 // Copying a module makes new parameter cells, moving keeps them. Calling a module opens a name
-// scope and marks what is recorded with the caller's line. A module is used by one thread at a
-// time.
+// scope; what it records carries the lines of its `forward`, or the caller's where it is a layer of
+// the library. A module is used by one thread at a time.
 #pragma once
 #include <encore/autograd/parameter.h>
 #include <encore/lazy/record.h>
@@ -19,6 +19,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace encore {
@@ -79,7 +80,7 @@ class Module {
   Module& operator=(Module&&) = default;
 
   /// The scope of one call: the name under which the parent lists this module, else its type's.
-  Scope enter(Location where);
+  Scope enter(Location where, Inside inside);
   [[noreturn]] void refuse_single_call(Location where) const;
 
  private:
@@ -127,6 +128,11 @@ void visit_all(MemberVisitor& visitor, const char* text, Members&... members) {
   (visit_member(visitor, names[i++], members), ...);
 }
 
+/// Who wrote the module of a file: its `forward` has lines of the user's, or it is a layer of ours.
+constexpr Inside writer_of(std::string_view file) {
+  return file.find("encore/nn/") == file.npos ? Inside::user : Inside::library;
+}
+
 /// The tensor that an operand is; a number is refused.
 Tensor tensor_of(const Arg& arg);
 
@@ -142,7 +148,7 @@ Tensor tensor_of(const Arg& arg);
   }                                                                                           \
   template <class... More>                                                                    \
   auto operator()(const ::encore::Arg& first, More&&... more) {                               \
-    auto scope = this->enter(first.location());                                               \
+    auto scope = this->enter(first.location(), ::encore::detail::writer_of(__FILE__));        \
     return this->forward(::encore::detail::tensor_of(first), std::forward<More>(more)...);    \
   }                                                                                           \
   ::encore::Tensor call(const ::encore::Tensor& x,                                            \
@@ -153,6 +159,6 @@ Tensor tensor_of(const Arg& arg);
       else                                                                                    \
         self.refuse_single_call(at);                                                          \
     };                                                                                        \
-    auto scope = this->enter(at);                                                             \
+    auto scope = this->enter(at, ::encore::detail::writer_of(__FILE__));                      \
     return run(*this);                                                                        \
   }

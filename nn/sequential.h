@@ -56,11 +56,11 @@ class Sequential : public Module {
     for (size_t i = 0; i < modules_.size(); ++i) visitor.module(std::to_string(i), *modules_[i]);
   }
   Tensor operator()(const Arg& x) {
-    Scope scope = enter(x.location());
+    Scope scope = enter(x.location(), Inside::library);
     return forward(detail::tensor_of(x));
   }
   Tensor call(const Tensor& x, std::source_location at = std::source_location::current()) override {
-    Scope scope = enter(at);
+    Scope scope = enter(at, Inside::library);
     return forward(x);
   }
 

@@ -24,6 +24,7 @@ struct Block : Module {
   explicit Block(int64_t size) : norm(size), fc(size, size) {}
   LayerNorm norm;
   Linear fc;
+  static constexpr int line = __LINE__ + 1;  // of what it records
   Tensor forward(const Tensor& x) { return x + relu(fc(norm(x))); }
   ENCORE_MEMBERS(norm, fc)
 };
@@ -38,8 +39,9 @@ struct Net : Module {
   Tensor forward(const Tensor& x) {
     Tensor y = x * gain;
     for (Block& block : blocks) y = block(y);
-    return head(y) * scale;
+    return head(y) * scale;  // at `line`
   }
+  static constexpr int line = __LINE__ - 2;
   ENCORE_MEMBERS(head, blocks, dropout, positions, scale, gain)
 };
 
@@ -129,11 +131,10 @@ TEST(Module, AssigningAModuleFillsItsCells) {
   EXPECT_EQ(held.value().node(), b.weight.value().node());
 }
 
-TEST(Module, CallsCarryNamesAndTheUsersLine) {
+TEST(Module, CallsCarryNamesAndTheUsersInnermostLine) {
   Net net;
   Tensor y = net(ones({3, 4}));
-  int line = __LINE__ - 1;
-  EXPECT_EQ(int(y.node()->location.line), line);
+  EXPECT_EQ(int(y.node()->location.line), Net::line);
   EXPECT_THAT(y.node()->location.file, HasSubstr("module_test"));
   EXPECT_STREQ(y.node()->scope, "Net");
   // The residual sum inside the second block.
@@ -145,7 +146,16 @@ TEST(Module, CallsCarryNamesAndTheUsersLine) {
     node = next;
   }
   ASSERT_NE(node, nullptr) << "no node of scope Net/blocks.1 on the way down";
-  EXPECT_EQ(int(node->location.line), line);
+  EXPECT_EQ(int(node->location.line), Block::line);
+}
+
+TEST(Module, LayersOfTheLibraryCarryTheCallersLine) {
+  Sequential inner(Linear(4, 3), ReLU()), outer(inner, Block(3));
+  const Tensor x = ones({2, 4}), y = inner(x), z = outer(x);
+  EXPECT_EQ(int(y.node()->location.line), __LINE__ - 1);
+  EXPECT_EQ(int(z.node()->location.line), Block::line);
+  Tensor after = ones({2}) + 1;  // no scope is left open
+  EXPECT_EQ(int(after.node()->location.line), __LINE__ - 1);
 }
 
 TEST(Module, ForwardTakesAnyArguments) {
