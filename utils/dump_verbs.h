@@ -6,5 +6,6 @@
 namespace encore {
 
 void add_diff_verb(CLI::App& app, int& status);
+void add_html_verb(CLI::App& app, int& status);
 
 }  // namespace encore

@@ -81,6 +81,7 @@ int run(int argc, char** argv) {
   dot_verb->add_option("--pass", pass, "after this pass instead of the last");
   int status = 0;
   encore::add_diff_verb(app, status);
+  encore::add_html_verb(app, status);
   app.require_subcommand(0, 1);
   CLI11_PARSE(app, argc, argv);
 
