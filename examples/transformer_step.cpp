@@ -1,7 +1,8 @@
-// A small transformer learns to tell the token before the last; a step is compiled once, then
+// A small transformer learns to predict the token before the latest; a step is compiled once, then
 // replayed: embedding, attention, MLP, loss, backward and AdamW in one program.
 #include <encore/encore.h>
 
+#include <CLI/CLI.hpp>
 #include <cmath>
 #include <cstdio>
 #include <limits>
@@ -82,7 +83,11 @@ void check_gradient(const Tensor& index, const Tensor& target) {
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  int steps = 100;
+  CLI::App app("Trains a small transformer to predict the token before the latest.");
+  app.add_option("--steps", steps, "training steps")->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
   manual_seed(1);
   Tensor index = randint(0, vocabulary, {batch, length});
   Tensor target =
@@ -92,7 +97,7 @@ int main() {
 
   Transformer model;
   AdamW optimizer(model.parameters(), {.lr = 3e-3});
-  for (int step = 1; step <= 100; ++step) {
+  for (int step = 1; step <= steps; ++step) {
     const Stats before = stats();
     Tensor loss = loss_of(model, index, target);
     optimizer.zero_grad();
