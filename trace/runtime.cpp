@@ -5,6 +5,7 @@
 #include <encore/trace/pipeline.h>
 #include <encore/trace/runtime.h>
 #include <encore/trace/statistics.h>
+#include <encore/trace/trace_history.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -66,7 +67,10 @@ Runtime& runtime() {
   return instance;
 }
 
-Runtime::Runtime() : programs_(settings().cache_bytes) {}
+Runtime::Runtime()
+    : programs_(settings().cache_bytes), history_(std::make_unique<TraceHistory>()) {}
+
+Runtime::~Runtime() = default;
 
 void Runtime::evaluate(std::span<Node* const> roots, SyncKind kind, Location where) {
   refuse_forbidden_sync(kind, where);
@@ -123,6 +127,7 @@ void Runtime::make_room(Device device) {
   scratch_of(device).arena = nullptr;
   programs_.clear();
   kernels_.clear();
+  history_->note_cleared(MissReason::made_room);
 }
 
 std::vector<Ref<Buffer>> Runtime::replay_in_room(const Program& program, const Capture& capture,
@@ -160,7 +165,7 @@ std::shared_ptr<const Program> Runtime::find_or_compile(const Capture& capture,
   }
   Stopwatch watch;
   int64_t compiling = counters().compile_nanoseconds;
-  std::shared_ptr<const Program> program = compile(capture, backend, kernels_, where);
+  std::shared_ptr<const Program> program = compile_missed(capture, backend, where);
   watch.stop(counters().plan_nanoseconds);
   counters().plan_nanoseconds -= counters().compile_nanoseconds - compiling;
   ++counters().trace_misses;
@@ -171,6 +176,22 @@ std::shared_ptr<const Program> Runtime::find_or_compile(const Capture& capture,
   }
   counters().evictions += programs_.evictions() + kernels_.evictions() - evicted;
   return program;
+}
+
+std::shared_ptr<const Program> Runtime::compile_missed(const Capture& capture,
+                                                       jit::Backend& backend, Location where) {
+  Graph graph = build_graph(capture);
+  KnownTrace now = remember(graph, capture, where);
+  Miss miss = history_->explain(now);
+  report_miss(miss, {now.key.hex().substr(0, 8), now.key.hex(), name_of(capture.kind), where});
+  try {
+    auto program = compile(std::move(graph), capture, backend, kernels_, where);
+    history_->add(std::move(now));
+    return program;
+  } catch (...) {
+    history_->note_failed(now.key, where);
+    throw;
+  }
 }
 
 int Recorded::output_of(const Node* node) const {
@@ -271,6 +292,7 @@ void Runtime::clear_caches() {
   std::lock_guard lock(mutex_);
   programs_.clear();
   kernels_.clear();
+  history_->note_cleared(MissReason::cleared);
 }
 
 void Runtime::fail_compile(int64_t n) {
@@ -288,6 +310,8 @@ Statistics statistics() {
 #define STATISTIC(name, meaning) result.name = counters().name.load(std::memory_order_relaxed);
   ENCORE_STATISTICS(STATISTIC)
 #undef STATISTIC
+  for (int i = 0; i < miss_reason_count; ++i)
+    result.misses[i] = counters().misses[i].load(std::memory_order_relaxed);
   for (const jit::Backend* backend : jit::backends_in_use()) {
     result.live_bytes += backend->live_bytes();
     result.peak_bytes += backend->peak_bytes();

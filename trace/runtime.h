@@ -12,6 +12,8 @@
 
 namespace encore::trace {
 
+class TraceHistory;
+
 /// A trace that was captured and compiled but not published: it can run again and again on what its
 /// leaves and scalars then hold. Its nodes are in no pending list any more.
 struct Recorded {
@@ -24,6 +26,7 @@ struct Recorded {
 class Runtime final : public Evaluator {
  public:
   Runtime();
+  ~Runtime() override;
 
   void evaluate(std::span<Node* const> roots, SyncKind kind, Location where) override;
   void consume_tape(std::span<Node* const> walked) override;
@@ -57,6 +60,8 @@ class Runtime final : public Evaluator {
   void evaluate_on(Device device, std::span<Node* const> roots, SyncKind kind, Location where);
   std::shared_ptr<const Program> find_or_compile(const Capture& capture, jit::Backend& backend,
                                                  Location where);
+  std::shared_ptr<const Program> compile_missed(const Capture& capture, jit::Backend& backend,
+                                                Location where);
   /// A replay that fails after a launch has overwritten what it took over.
   std::vector<Ref<Buffer>> replay_or_lose(const Program& program, Device device);
   /// Replays once more without what was kept for later, should a device other than the CPU run out
@@ -71,6 +76,7 @@ class Runtime final : public Evaluator {
   std::mutex mutex_;
   Programs programs_;
   KernelStore kernels_;
+  std::unique_ptr<TraceHistory> history_;
   Capture capture_;
   std::vector<std::pair<Device, std::unique_ptr<ReplayScratch>>> scratch_;
 };

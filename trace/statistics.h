@@ -1,5 +1,8 @@
 // What the runtime did so far; counters only grow.
 #pragma once
+#include <encore/trace/miss_reason.h>
+
+#include <array>
 #include <atomic>
 #include <cstdint>
 
@@ -29,6 +32,8 @@ struct Statistics {
   /// devices.
   int64_t live_bytes = 0;
   int64_t peak_bytes = 0;
+  std::array<int64_t, miss_reason_count> misses{};  // traces and kernels, by reason
+  int64_t missed(MissReason reason) const { return misses[int(reason)]; }
 };
 
 /// A snapshot; any thread.
@@ -40,6 +45,7 @@ struct Counters {
 #define STATISTIC(name, meaning) std::atomic<int64_t> name{0};
   ENCORE_STATISTICS(STATISTIC)
 #undef STATISTIC
+  std::array<std::atomic<int64_t>, miss_reason_count> misses{};
 };
 Counters& counters();
 

@@ -9,9 +9,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// A text that explains itself as an object is kept as one.
+/// A text whose last line explains it as an object is kept as that.
 Json explanation(const std::string& text) {
-  Json parsed = Json::parse(text, nullptr, false);
+  Json parsed = Json::parse(text.substr(text.rfind('\n') + 1), nullptr, false);
   return parsed.is_object() ? parsed : Json(text);
 }
 

@@ -31,6 +31,12 @@ std::string stats_table(const Stats& stats) {
 #define STATISTIC(name, meaning) table.add_row({label(#name), shown(#name, stats.name), meaning});
   ENCORE_STATISTICS(STATISTIC)
 #undef STATISTIC
+  for (int i = 0; i < trace::miss_reason_count; ++i) {
+    const auto& row = trace::info(trace::MissReason(i));
+    if (stats.misses[i])
+      table.add_row({"miss: " + label(std::string(row.name)), std::to_string(stats.misses[i]),
+                     std::string(row.meaning)});
+  }
   table.add_row({"live bytes", mebibytes(stats.live_bytes), "in buffers now"});
   table.add_row({"peak bytes", mebibytes(stats.peak_bytes), "in buffers at most"});
   return table.text();

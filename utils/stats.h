@@ -7,6 +7,7 @@
 namespace encore {
 
 using Stats = trace::Statistics;
+using trace::MissReason;
 
 /// A snapshot of the counters, which only grow; subtract two for what happened between.
 inline Stats stats() { return trace::statistics(); }
