@@ -9,6 +9,7 @@
 #include <encore/core/settings.h>
 #include <encore/encore.h>
 #include <encore/trace/statistics.h>
+#include <encore/utils/ceilings.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -19,8 +20,6 @@
 #include <limits>
 #include <string>
 #include <vector>
-
-#include "ceilings.h"
 
 using namespace encore;
 
@@ -232,16 +231,15 @@ struct Arguments {
 
 /// The CPU's are measured here; a GPU's by bench/peers/gpu_ceilings.py in the same run. What is
 /// unknown bounds nothing.
-bench::Ceilings measure_ceilings(const Arguments& options) {
+Ceilings measure_ceilings(const Arguments& options) {
   constexpr double unbound = std::numeric_limits<double>::infinity();
   if (default_device() == cpu)
-    return {bench::stream_bytes_per_second(options.threads),
-            bench::fma_flops_per_second(options.threads)};
+    return {stream_bytes_per_second(options.threads), fma_flops_per_second(options.threads)};
   return {options.stream > 0 ? options.stream * 1e9 : unbound,
           options.gflops > 0 ? options.gflops * 1e9 : unbound};
 }
 
-void run(const Workload& workload, const Arguments& options, const bench::Ceilings& ceilings) {
+void run(const Workload& workload, const Arguments& options, const Ceilings& ceilings) {
   manual_seed(1);
   Step step = workload.make();
   trace::Statistics before = trace::statistics();
@@ -286,11 +284,11 @@ int main(int argc, char** argv) {
   settings().threads = options.threads;
   set_default_device(parse_device(options.device));
   choose_precision(options.precision);
-  bench::Ceilings ceilings = measure_ceilings(options);
+  Ceilings ceilings = measure_ceilings(options);
   for (const Workload& workload : workloads())
     if (options.only.empty() || std::ranges::count(options.only, workload.name))
       run(workload, options, ceilings);
-  bench::Ceilings after = measure_ceilings(options);
+  Ceilings after = measure_ceilings(options);
   fmt::print(
       "{{\"name\":\"ceilings\",\"device\":\"{}\",\"threads\":{},\"stream_GBps\":{:.2f},"
       "\"stream_GBps_after\":{:.2f},\"GFLOPs\":{:.1f}}}\n",

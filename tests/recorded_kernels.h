@@ -10,7 +10,7 @@
 namespace encore::testing {
 
 /// The interpreter, which notes what it is asked to compile.
-class RecordingBackend final : public jit::Backend {
+class RecordingBackend : public jit::Backend {
  public:
   std::vector<jit::Kernel> kernels;
 

@@ -7,5 +7,6 @@ namespace encore {
 
 void add_diff_verb(CLI::App& app, int& status);
 void add_html_verb(CLI::App& app, int& status);
+void add_run_verb(CLI::App& app, int& status);
 
 }  // namespace encore

@@ -82,6 +82,7 @@ int run(int argc, char** argv) {
   int status = 0;
   encore::add_diff_verb(app, status);
   encore::add_html_verb(app, status);
+  encore::add_run_verb(app, status);
   app.require_subcommand(0, 1);
   CLI11_PARSE(app, argc, argv);
 

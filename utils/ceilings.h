@@ -1,7 +1,7 @@
 // What this machine can do at best, measured in the same run as everything it is compared with.
 #pragma once
 
-namespace encore::bench {
+namespace encore {
 
 /// What bounds a workload: bytes a second of memory, floating-point operations a second.
 struct Ceilings {
@@ -16,4 +16,4 @@ double stream_bytes_per_second(int threads);
 /// Multiply-adds in registers only, counted as two operations each. The best of several rounds.
 double fma_flops_per_second(int threads);
 
-}  // namespace encore::bench
+}  // namespace encore

@@ -1,5 +1,4 @@
-#include "ceilings.h"
-
+#include <encore/utils/ceilings.h>
 #include <immintrin.h>
 #include <sys/mman.h>
 
@@ -11,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-namespace encore::bench {
+namespace encore {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -110,4 +109,4 @@ double fma_flops_per_second(int threads) {
   return 2.0 * 12 * (wide ? 16 : 8) * double(fma_rounds) * threads / best;
 }
 
-}  // namespace encore::bench
+}  // namespace encore
