@@ -1,4 +1,3 @@
-#include <encore/core/events.h>
 #include <encore/core/settings.h>
 #include <encore/trace/choose_inlined.h>
 #include <encore/trace/cluster_order.h>
@@ -79,9 +78,9 @@ class Fuser {
       if (is_member(path.source)) {
         uint32_t c = cluster_of(path.source);
         needs.push_back(c);
-        bool joins = path.aligned && !alone && !column_result_[path.source] && fusing_ &&
-                     !stays_apart(id, path.source);
-        (joins ? candidates : barred).push_back(c);
+        std::optional<FusionRefusal> bar = find_bar(id, path, alone);
+        if (bar) refusals_.push_back({id, path.source, *bar});
+        (bar ? barred : candidates).push_back(c);
       } else if (auto reader = shared_reader(path); reader && !alone && fusing_) {
         candidates.push_back(order_.find(reader->cluster));
       }
@@ -105,6 +104,16 @@ class Fuser {
     // another node would not have checked this edge.
     order_.add_dependencies(cluster_of(id), needs);
     note_loads(id, paths);
+  }
+
+  /// What keeps `id` out of the kernel that makes what it reads, whatever else is in there.
+  std::optional<FusionRefusal> find_bar(NodeId id, const Path& path, bool alone) {
+    if (!fusing_) return FusionRefusal::fusion_off;
+    if (alone) return FusionRefusal::starts_kernel;
+    if (column_result_[path.source]) return FusionRefusal::column_result;
+    if (!path.aligned) return FusionRefusal::other_positions;
+    if (stays_apart(id, path.source)) return FusionRefusal::update_apart;
+    return {};
   }
 
   /// Whether `id` is an update that could follow in the kernel of a contraction, but shall not.
@@ -222,27 +231,26 @@ class Fuser {
 
   bool join(NodeId id, uint32_t c, const std::vector<Path>& paths,
             const std::vector<uint32_t>& needs, const std::vector<uint32_t>& barred) {
+    auto refuse = [&](FusionRefusal reason) { return this->refuse(id, c, paths, reason); };
     Draft& draft = drafts_[c];
-    if (draft.cluster.scatters) return false;
+    if (draft.cluster.scatters) return refuse(FusionRefusal::scatters);
     for (uint32_t other : barred)
       if (order_.find(other) == c || order_.reaches(c, other))
-        return refuse(id, "its input needs that kernel to be over");
+        return refuse(FusionRefusal::must_be_over);
     for (uint32_t other : needs)
-      if (order_.find(other) != c && order_.reaches(c, other))
-        return refuse(id, "it would make a cycle");
+      if (order_.find(other) != c && order_.reaches(c, other)) return refuse(FusionRefusal::cycle);
     if (draft.instructions + instruction_count(graph_.nodes[id]) > budget_)
-      return refuse(id, "the kernel would have too many instructions");
+      return refuse(FusionRefusal::instructions);
     if (draft.loads.size() + paths.size() + draft.cluster.members.size() / 4 + 8 >
         limits_.arguments)
-      return refuse(id, "the kernel would have too many arguments");
+      return refuse(FusionRefusal::arguments);
     Cluster trial = draft.cluster;
     auto axes = align(id, c, paths, trial);
-    if (!axes) return refuse(id, "its index space differs");
-    if (repeats(trial, *axes)) return refuse(id, "the kernel would repeat it");
-    if (reduction_kind(id, trial, *axes) == Kind::refused)
-      return refuse(id, "it reduces over other axes");
+    if (!axes) return refuse(FusionRefusal::index_space);
+    if (repeats(trial, *axes)) return refuse(FusionRefusal::repeats);
+    if (reduction_kind(id, trial, *axes) == Kind::refused) return refuse(FusionRefusal::other_axes);
     if (trial.extents.size() != draft.cluster.extents.size() && !may_extend(draft.cluster))
-      return refuse(id, "its index space is larger");
+      return refuse(FusionRefusal::larger_space);
     draft.cluster.extents = trial.extents;
     adopt(id, c, *axes);
     settle_reduction(id, c);
@@ -318,22 +326,25 @@ class Fuser {
 
   /// Node `id`, a member already, also reads cluster `c`: make the two one kernel where that is
   /// legal.
-  void merge(NodeId id, uint32_t c, const std::vector<Path>& paths,
+  bool merge(NodeId id, uint32_t c, const std::vector<Path>& paths,
              const std::vector<uint32_t>& needs) {
+    auto refuse = [&](FusionRefusal reason) { return this->refuse(id, c, paths, reason); };
     uint32_t mine = cluster_of(id);
     for (uint32_t other : needs)  // edges of `id`, which the order does not know yet
-      if (order_.find(other) != mine && order_.find(other) != c && order_.reaches(c, other)) return;
+      if (order_.find(other) != mine && order_.find(other) != c && order_.reaches(c, other))
+        return refuse(FusionRefusal::cycle);
     Draft &into = drafts_[mine], &from = drafts_[c];
-    if (from.cluster.scatters || into.cluster.scatters) return;
-    if (from.cluster.contraction != ~0u && into.cluster.contraction != ~0u) return;
-    if (!order_.can_merge(mine, c)) return;
-    if (into.instructions + from.instructions > budget_) return;
+    if (from.cluster.scatters || into.cluster.scatters) return refuse(FusionRefusal::scatters);
+    if (from.cluster.contraction != ~0u && into.cluster.contraction != ~0u)
+      return refuse(FusionRefusal::two_contractions);
+    if (!order_.can_merge(mine, c)) return refuse(FusionRefusal::cycle);
+    if (into.instructions + from.instructions > budget_) return refuse(FusionRefusal::instructions);
     if (into.loads.size() + from.loads.size() +
             (into.cluster.members.size() + from.cluster.members.size()) / 4 + 8 >
         limits_.arguments)
-      return;
+      return refuse(FusionRefusal::arguments);
     auto axis_of = translate(id, c, paths, from.cluster, into.cluster);
-    if (!axis_of) return;
+    if (!axis_of) return refuse(FusionRefusal::index_space);
     auto moved = [&](uint32_t mask) {
       uint32_t result = 0;
       for (size_t axis = 0; axis < from.cluster.extents.size(); ++axis)
@@ -342,11 +353,12 @@ class Fuser {
     };
     if (!compatible(into.cluster, from.cluster, moved(from.cluster.inner),
                     moved(from.cluster.rows)))
-      return;
+      return refuse(FusionRefusal::other_axes);
     into.cluster.inner |= moved(from.cluster.inner);
     into.cluster.rows |= moved(from.cluster.rows);
     if (from.cluster.contraction != ~0u) into.cluster.contraction = from.cluster.contraction;
     absorb(mine, c, *axis_of);
+    return true;
   }
 
   static bool compatible(const Cluster& into, const Cluster& from, uint32_t inner, uint32_t rows) {
@@ -421,11 +433,25 @@ class Fuser {
     order_.merge(mine, c);
   }
 
-  bool refuse(NodeId id, const char* reason) {
-    if (events::wanted(EventKind::fusion_refusal))
-      events::report({EventKind::fusion_refusal, reason, name_of(graph_.nodes[id].op), id,
-                      graph_.nodes[id].location});
+  /// Notes it for everything by which `id` and cluster `c` hang together.
+  bool refuse(NodeId id, uint32_t c, const std::vector<Path>& paths, FusionRefusal reason) {
+    for (const Path& path : paths) {
+      const Reader* reader = is_member(path.source) ? nullptr : shared_reader(path);
+      bool reads = is_member(path.source) && cluster_of(path.source) == c;
+      if (reads || (reader && order_.find(reader->cluster) == c))
+        refusals_.push_back({id, path.source, reason});
+    }
     return false;
+  }
+
+  /// A later merge may have brought two together.
+  std::vector<Refusal> final_refusals(const std::vector<uint32_t>& cluster_of) {
+    std::erase_if(refusals_, [&](const Refusal& one) {
+      return cluster_of[one.node] == cluster_of[one.other];
+    });
+    std::sort(refusals_.begin(), refusals_.end());
+    refusals_.erase(std::unique(refusals_.begin(), refusals_.end()), refusals_.end());
+    return std::move(refusals_);
   }
 
   Fusion finish() {
@@ -443,6 +469,7 @@ class Fuser {
     fusion.axes_of = std::move(axes_of_);
     fusion.is_column_result = std::move(column_result_);
     fusion.updates_in_epilogues = updates_in_epilogues_;
+    fusion.refusals = final_refusals(fusion.cluster_of);
     return fusion;
   }
 
@@ -460,6 +487,7 @@ class Fuser {
   std::vector<Reader> leaf_readers_;
   std::vector<bool> is_update_;
   bool updates_in_epilogues_ = false;
+  std::vector<Refusal> refusals_;
 };
 
 }  // namespace

@@ -14,6 +14,7 @@
 // without making a cycle.
 #pragma once
 #include <encore/jit/backend.h>
+#include <encore/trace/fusion_refusal.h>
 #include <encore/trace/graph.h>
 
 #include <array>
@@ -41,6 +42,7 @@ struct Fusion {
   std::vector<AxisMap> axes_of;        // by node; members only
   std::vector<bool> is_column_result;  // by node
   bool updates_in_epilogues = false;
+  std::vector<Refusal> refusals;  // every read across kernels has one at least; sorted, no twins
 };
 
 /// `updates_apart`: a contraction's kernel takes in nothing that is there only to overwrite donated

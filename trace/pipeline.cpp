@@ -9,6 +9,7 @@
 #include <encore/trace/orient_contraction.h>
 #include <encore/trace/pipeline.h>
 #include <encore/trace/plan_memory.h>
+#include <encore/trace/report_refusals.h>
 #include <encore/trace/simplify.h>
 #include <encore/trace/statistics.h>
 #include <fmt/format.h>
@@ -188,6 +189,7 @@ std::shared_ptr<const Program> compile(Graph graph, const Capture& capture, jit:
                                        KernelStore& kernels, Location where) {
   report("begin", [&] { return capture.key.hex(); }, where);
   const Planned planned = plan(std::move(graph), backend);
+  report_refusals(planned.graph, planned.fusion);
   auto program = std::make_shared<Program>();
   program->words = capture.words;
   place_buffers(planned.lowered, planned.memory, *program);

@@ -312,6 +312,8 @@ Statistics statistics() {
 #undef STATISTIC
   for (int i = 0; i < miss_reason_count; ++i)
     result.misses[i] = counters().misses[i].load(std::memory_order_relaxed);
+  for (int i = 0; i < fusion_refusal_count; ++i)
+    result.fusion_refusals[i] = counters().fusion_refusals[i].load(std::memory_order_relaxed);
   for (const jit::Backend* backend : jit::backends_in_use()) {
     result.live_bytes += backend->live_bytes();
     result.peak_bytes += backend->peak_bytes();

@@ -1,5 +1,6 @@
 // What the runtime did so far; counters only grow.
 #pragma once
+#include <encore/trace/fusion_refusal.h>
 #include <encore/trace/miss_reason.h>
 
 #include <array>
@@ -34,6 +35,7 @@ struct Statistics {
   int64_t peak_bytes = 0;
   std::array<int64_t, miss_reason_count> misses{};  // traces and kernels, by reason
   int64_t missed(MissReason reason) const { return misses[int(reason)]; }
+  std::array<int64_t, fusion_refusal_count> fusion_refusals{};  // by reason
 };
 
 /// A snapshot; any thread.
@@ -46,6 +48,7 @@ struct Counters {
   ENCORE_STATISTICS(STATISTIC)
 #undef STATISTIC
   std::array<std::atomic<int64_t>, miss_reason_count> misses{};
+  std::array<std::atomic<int64_t>, fusion_refusal_count> fusion_refusals{};
 };
 Counters& counters();
 

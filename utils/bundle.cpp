@@ -47,12 +47,19 @@ std::string place(const Location& where) {
   return where.line == 0 ? "unknown" : fmt::format("{}:{}", where.file, where.line);
 }
 
+/// Events that explain themselves say it in a line, then add what tools read.
+std::string first_line(std::string_view text) {
+  return std::string(text.substr(0, text.find('\n')));
+}
+
 std::string note(const Event& event) {
   switch (event.kind) {
     case EventKind::miss:
-      return fmt::format("miss: {} at {}\n{}", event.name, place(event.where), event.text);
+      return fmt::format("miss: {} at {} {}", event.name, place(event.where),
+                         first_line(event.text));
     case EventKind::fusion_refusal:
-      return fmt::format("not fused: {} at {} {}", event.name, place(event.where), event.text);
+      return fmt::format("not fused: {} at {} {}", event.name, place(event.where),
+                         first_line(event.text));
     case EventKind::compile:
       return event.value == 0
                  ? fmt::format("compiled {}", event.name)

@@ -9,9 +9,11 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+std::string last_line(const std::string& text) { return text.substr(text.rfind('\n') + 1); }
+
 /// A text whose last line explains it as an object is kept as that.
 Json explanation(const std::string& text) {
-  Json parsed = Json::parse(text.substr(text.rfind('\n') + 1), nullptr, false);
+  Json parsed = Json::parse(last_line(text), nullptr, false);
   return parsed.is_object() ? parsed : Json(text);
 }
 
@@ -23,7 +25,7 @@ BundleDocument::Miss::Miss(const Event& event)
 void BundleDocument::take(const Event& event) {
   if (event.kind == EventKind::miss && !miss) miss.emplace(event);
   if (event.kind == EventKind::fusion_refusal)
-    refusals.push_back({std::string(event.name), event.value});
+    refusals.push_back(last_line(std::string(event.text)));
   if (event.kind == EventKind::compile) compiled.push_back({std::string(event.name), event.value});
 }
 
@@ -39,13 +41,10 @@ std::string BundleDocument::text() const {
     all["miss"] = {{"reason", miss->reason}, {"text", explanation(miss->text)}};
     if (miss->line) all["miss"].update({{"file", miss->file}, {"line", miss->line}});
   }
-  // Planning tries more than one fusion, and hears the same refusals again.
-  std::vector<Refusal> once = refusals;
-  std::sort(once.begin(), once.end());
-  once.erase(std::unique(once.begin(), once.end()), once.end());
   all["refusals"] = Json::array();
-  for (const Refusal& refusal : once)
-    all["refusals"].push_back({{"node", refusal.node}, {"why", refusal.why}});
+  for (const std::string& refusal : refusals)
+    if (Json json = Json::parse(refusal, nullptr, false); json.is_object())
+      all["refusals"].push_back(std::move(json));
   all["compiled"] = Json::array();
   for (const Compiled& one : compiled) {
     all["compiled"].push_back({{"kernel", one.kernel}});

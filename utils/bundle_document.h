@@ -19,11 +19,6 @@ struct BundleDocument {
   struct Listing {
     std::string kernel, kind, file;  // the file's path in the bundle
   };
-  struct Refusal {
-    std::string why;
-    int64_t node = 0;
-    auto operator<=>(const Refusal&) const = default;
-  };
   struct Compiled {
     std::string kernel;
     int64_t nanoseconds = 0;  // 0: not known
@@ -32,7 +27,7 @@ struct BundleDocument {
   std::string trace;  // the compiler's JSON; empty: not heard yet
   std::optional<Miss> miss;
   std::vector<Listing> listings;
-  std::vector<Refusal> refusals;
+  std::vector<std::string> refusals;  // JSON objects
   std::vector<Compiled> compiled;
 
   /// Keeps misses, refusals and compile times; passes are the writer's.

@@ -61,7 +61,7 @@ void print(const Event& event) {
   // A compiled kernel's body and the trace's JSON are for the dump; here they would bury the lines.
   bool buries =
       event.kind == EventKind::compile || (event.kind == EventKind::pass && event.name == "trace");
-  if (event.kind == EventKind::miss)
+  if (event.kind == EventKind::miss || event.kind == EventKind::fusion_refusal)
     line += fmt::format(": {}", event.text.substr(0, event.text.find('\n')));
   else if (!event.text.empty() && !buries)
     line += fmt::format("\n{}", event.text);

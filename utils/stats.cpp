@@ -37,6 +37,12 @@ std::string stats_table(const Stats& stats) {
       table.add_row({"miss: " + label(std::string(row.name)), std::to_string(stats.misses[i]),
                      std::string(row.meaning)});
   }
+  for (int i = 0; i < trace::fusion_refusal_count; ++i) {
+    const auto& row = trace::info(trace::FusionRefusal(i));
+    if (stats.fusion_refusals[i])
+      table.add_row({"not fused: " + label(std::string(row.name)),
+                     std::to_string(stats.fusion_refusals[i]), std::string(row.meaning)});
+  }
   table.add_row({"live bytes", mebibytes(stats.live_bytes), "in buffers now"});
   table.add_row({"peak bytes", mebibytes(stats.peak_bytes), "in buffers at most"});
   return table.text();
