@@ -64,7 +64,7 @@ DiskStore::Folder DiskStore::folder(bool create) {
     if (opened.descriptor)
       return folder_ = std::make_shared<const Descriptor>(std::move(opened.descriptor));
     if (opened.problem.empty()) return nullptr;
-    refused_ = true;
+    refused_ = opened.refused;
     problem = std::move(opened.problem);
   }
   warn("folder", "it is not used: " + problem);
@@ -145,6 +145,8 @@ bool DiskStore::write(std::string_view kind, std::string_view key,
 
 bool DiskStore::publish(std::string_view kind, std::string_view key,
                         std::span<const std::byte> payload) {
+  if (options_.folder.empty())
+    warn("folder", "nothing is kept: there is no home folder; set ENCORE_CACHE_DIR");
   Folder folder = this->folder(true);
   if (!folder) return false;
   const std::vector<std::byte> bytes = encode_entry(kind, key, payload);

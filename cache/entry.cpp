@@ -12,17 +12,10 @@ static_assert(std::endian::native == std::endian::little, "files are little-endi
 static_assert(entry_magic.size() == sizeof EntryHeader::magic);
 constexpr int compression_level = 3;
 constexpr size_t most_kind_size = 64;
+constexpr size_t most_expansion = 1 << 16;  // zstd makes 128 KiB of four bytes at best
 
-// The checksum's own field is the header's last.
-Hash128 checksum_of(const EntryHeader& header, std::span<const std::byte> body) {
-  struct {
-    std::byte header[offsetof(EntryHeader, checksum)];
-    Hash128 body;
-  } hashed;
-  static_assert(sizeof hashed == sizeof(EntryHeader));
-  std::memcpy(hashed.header, &header, sizeof hashed.header);
-  hashed.body = hash_bytes(body.data(), body.size());
-  return hash_bytes(&hashed, sizeof hashed);
+Hash128 checksum_of(const EntryHeader& header) {
+  return hash_bytes(&header, offsetof(EntryHeader, checksum));
 }
 
 size_t plain_size(const EntryHeader& header) {
@@ -69,7 +62,8 @@ std::vector<std::byte> encode_entry(std::string_view kind, std::string_view key,
                                    plain.data(), plain.size(), compression_level);
   if (ZSTD_isError(header.body_size)) return {};
   bytes.resize(header.entry_size());
-  header.checksum = checksum_of(header, std::span(bytes).subspan(sizeof header));
+  header.body = hash_bytes(bytes.data() + sizeof header, header.body_size);
+  header.checksum = checksum_of(header);
   std::memcpy(bytes.data(), &header, sizeof header);
   return bytes;
 }
@@ -83,11 +77,13 @@ std::optional<EntryHeader> entry_header(std::span<const std::byte> bytes,
     return problem = "it is not an entry of this cache", std::nullopt;
   if (header.version != entry_version)
     return problem = "it is of another format version", std::nullopt;
+  if (checksum_of(header) != header.checksum) return problem = "its checksum differs", std::nullopt;
   // Each alone first, so that no sum overflows.
   const bool possible = header.kind_size <= most_kind_size && header.key_size <= most_entry_bytes &&
                         header.payload_size <= most_entry_bytes &&
                         plain_size(header) <= most_entry_bytes &&
-                        header.body_size <= ZSTD_compressBound(most_entry_bytes);
+                        header.body_size <= ZSTD_compressBound(most_entry_bytes) &&
+                        plain_size(header) <= header.body_size * most_expansion;
   if (!possible) return problem = "it claims impossible sizes", std::nullopt;
   return header;
 }
@@ -100,7 +96,7 @@ DecodedEntry decode_entry(std::span<const std::byte> bytes) {
   auto refuse = [&](std::string_view problem) { return DecodedEntry{std::nullopt, problem}; };
   if (body.size() < header->body_size) return refuse("it is cut off");
   if (body.size() > header->body_size) return refuse("something follows it");
-  if (checksum_of(*header, body) != header->checksum) return refuse("its checksum differs");
+  if (hash_bytes(body.data(), body.size()) != header->body) return refuse("its checksum differs");
   // An honest writer's checksum says nothing about a dishonest writer's frame.
   const size_t size = plain_size(*header);
   if (ZSTD_getFrameContentSize(body.data(), body.size()) != size)

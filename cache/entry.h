@@ -1,6 +1,6 @@
 // One keyed value as bytes: what a file of the disk store holds, and what packs are rows of.
 //
-//   magic, version, sizes, name, checksum  |  zstd of kind, key and payload
+//   magic, version, sizes, name, checksums  |  zstd of kind, key and payload
 //
 // Nothing about the machine or the moment is in it, so equal entries are equal bytes. Reading
 // trusts nothing: whatever the bytes are, the answer is the entry that was written or a problem in
@@ -29,10 +29,11 @@ struct EntryHeader {
   uint64_t payload_size;
   uint64_t body_size;  // compressed
   Hash128 name;
-  Hash128 checksum;  // of all of the above and the body
+  Hash128 body;      // its hash
+  Hash128 checksum;  // of all of the above
   size_t entry_size() const { return sizeof(EntryHeader) + body_size; }
 };
-static_assert(sizeof(EntryHeader) == 72);
+static_assert(sizeof(EntryHeader) == 88);
 
 struct Entry {
   std::string kind;
@@ -52,8 +53,8 @@ Hash128 entry_name(std::string_view kind, std::string_view key);
 /// Empty where the entry is too large.
 std::vector<std::byte> encode_entry(std::string_view kind, std::string_view key,
                                     std::span<const std::byte> payload);
-/// What stands first in `bytes`; nothing where it is no entry of this format version, or one that
-/// claims sizes which no entry has. The problem goes to `problem`.
+/// What stands first in `bytes`; nothing where it is damaged, is no entry of this format version,
+/// or claims sizes which no entry has. Then `problem` says what.
 std::optional<EntryHeader> entry_header(std::span<const std::byte> bytes,
                                         std::string_view& problem);
 /// `bytes` must be one entry and nothing else.

@@ -76,9 +76,12 @@ bool publish_entry_file(FileCalls& calls, const Descriptor& folder, const std::s
                         std::span<const std::byte> bytes) {
   if (!passes_size_limit(bytes.size())) return errno = EFBIG, false;
   const std::string shard = shard_of_path(path);
-  if (calls.make_folder(folder.get(), shard.c_str()) != 0 && errno != EEXIST) return false;
   std::string temporary;
   Descriptor file = open_temporary(calls, folder, shard, temporary);
+  if (!file && errno == ENOENT) {
+    if (calls.make_folder(folder.get(), shard.c_str()) != 0 && errno != EEXIST) return false;
+    file = open_temporary(calls, folder, shard, temporary);
+  }
   if (!file) return false;
   if (write_whole(calls, file.get(), bytes) && calls.close(std::move(file)) == 0 &&
       calls.rename(folder.get(), temporary.c_str(), folder.get(), path.c_str()) == 0)

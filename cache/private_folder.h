@@ -12,7 +12,8 @@ bool is_private(const struct stat& status);
 
 struct PrivateFolder {
   Descriptor descriptor;
-  std::string problem;  // empty where the folder was opened, or is absent
+  std::string problem;   // empty where the folder was opened, or is absent
+  bool refused = false;  // because of who can write it; else a call failed, and may work again
 };
 
 /// Opens a folder if it is this user's, if only this user may write it, and if nobody but this user

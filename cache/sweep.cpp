@@ -10,7 +10,7 @@
 namespace encore::cache {
 namespace {
 
-constexpr int64_t seconds_between = 60;
+constexpr int64_t seconds_between = 10;
 // A writer may live in another container, where its number says nothing; then only time tells.
 constexpr int64_t seconds_of_grace = 60;
 constexpr int64_t seconds_of_patience = 3600;
@@ -52,11 +52,14 @@ Sweep sweep(FileCalls& calls, const Descriptor& folder, SweepLimits limits) {
     return removed || errno == ENOENT;
   };
   for (StoredFile& file : scan(calls, folder)) {
-    const bool bad = file.digits.empty() ? is_left_over(file) : !file.usable;
-    if (bad && remove(file)) continue;
+    if (file.digits.empty()) {  // counts for nothing: it will be an entry, or go when it is old
+      if (is_left_over(file)) remove(file);
+      continue;
+    }
+    if (!file.usable && remove(file)) continue;
     ++done.kept_files;
     done.kept_bytes += file.disk_bytes;
-    if (!bad && !file.digits.empty()) entries.push_back(std::move(file));
+    if (file.usable) entries.push_back(std::move(file));
   }
   if (done.kept_bytes <= limits.bytes && done.kept_files <= limits.files) return done;
 
@@ -64,8 +67,9 @@ Sweep sweep(FileCalls& calls, const Descriptor& folder, SweepLimits limits) {
     return std::tie(a.last_used.tv_sec, a.last_used.tv_nsec, a.path) <
            std::tie(b.last_used.tv_sec, b.last_used.tv_nsec, b.path);
   });
+  const SweepLimits enough{limits.bytes - limits.bytes / 5, limits.files - limits.files / 5};
   for (const StoredFile& file : entries) {
-    if (done.kept_bytes <= limits.bytes / 5 * 4 && done.kept_files <= limits.files / 5 * 4) break;
+    if (done.kept_bytes <= enough.bytes && done.kept_files <= enough.files) break;
     if (!remove(file)) continue;
     --done.kept_files;
     done.kept_bytes -= file.disk_bytes;

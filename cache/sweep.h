@@ -20,11 +20,11 @@ struct Sweep {
 
 /// Removes what dead or very slow writers left, what stands under an entry's name and cannot be
 /// one, and, where a limit is passed, entries from the least recently used on until four fifths of
-/// it are kept. One sweep at a time works on a folder; harmless beside readers, who miss, and
-/// writers.
+/// it are kept. Files being written count for nothing. One sweep at a time works on a folder;
+/// harmless beside readers, who miss, and writers.
 Sweep sweep(FileCalls& calls, const Descriptor& folder, SweepLimits limits);
 
-/// Whether nobody has swept within the last minute.
+/// Whether nobody has swept within the last ten seconds.
 bool is_unswept(FileCalls& calls, const Descriptor& folder);
 
 }  // namespace encore::cache

@@ -37,7 +37,7 @@ const std::map<std::string, Names> allowed = {
 };
 const Names public_folders = {"core", "cache", "lazy",  "trace",   "autograd",
                               "nn",   "optim", "utils", "encore.h"};
-const std::regex foreign("(llvm|llvm-c|asmjit|tbb|oneapi)/.*|(cuda|nvrtc|cublas|cudnn|nccl).*");
+const std::regex foreign("(llvm|llvm-c|asmjit|tbb|oneapi)/.*|(cuda|nvrtc|cublas|cudnn|nccl|zstd).*");
 const int deepest_chain = 8;
 const size_t most_lines = 600;
 
