@@ -3,7 +3,8 @@
 #include <fmt/format.h>
 
 #include <bit>
-#include <iterator>
+#include <charconv>
+#include <concepts>
 
 namespace encore::jit {
 namespace {
@@ -29,37 +30,44 @@ class Printer {
       text_ += '\n';
     }
     for (size_t i = 0; i < kernel_.sizes.size(); ++i)
-      if (!kernel_.sizes[i].fixed) line("size s{} = {}", i, kernel_.sizes[i].value);
+      if (!kernel_.sizes[i].fixed) line("size s", i, " = ", kernel_.sizes[i].value);
     return std::move(text_);
   }
 
  private:
-  template <class... Parts>
-  void put(fmt::format_string<Parts...> format, Parts&&... parts) {
-    fmt::format_to(std::back_inserter(text_), format, std::forward<Parts>(parts)...);
+  // Appends words and numbers. Keys are made of these texts, so a format string would be felt.
+  void append(std::string_view word) { text_ += word; }
+  template <std::integral Number>
+  void append(Number number) {
+    char digits[24];
+    text_.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
+  }
+  // A size that is not fixed keeps its number in the table, because code finds it there by number.
+  void append(const Size& size) {
+    if (size.fixed) return append(size.value);
+    put("s", &size - kernel_.sizes.data());
   }
   template <class... Parts>
-  void line(fmt::format_string<Parts...> format, Parts&&... parts) {
-    put(format, std::forward<Parts>(parts)...);
-    text_ += '\n';
+  void put(const Parts&... parts) {
+    (append(parts), ...);
+  }
+  template <class... Parts>
+  void line(const Parts&... parts) {
+    put(parts..., "\n");
   }
 
-  // A size that is not fixed keeps its number in the table, because code finds it there by number.
-  std::string size(SizeId id) const {
-    const Size& size = kernel_.sizes[id];
-    return size.fixed ? fmt::format("{}", size.value) : fmt::format("s{}", id);
-  }
+  const Size& size(SizeId id) const { return kernel_.sizes[id]; }
 
   void print_interface() {
     for (size_t i = 0; i < kernel_.axes.size(); ++i)
-      line("axis {}: {} {}", i, role_names[int(kernel_.axes[i].role)],
+      line("axis ", i, ": ", role_names[int(kernel_.axes[i].role)], " ",
            size(kernel_.axes[i].extent));
-    if (kernel_.rows_per_chunk != none) line("rows per chunk: {}", size(kernel_.rows_per_chunk));
+    if (kernel_.rows_per_chunk != none) line("rows per chunk: ", size(kernel_.rows_per_chunk));
     for (size_t i = 0; i < kernel_.arguments.size(); ++i)
-      line("argument {}: {} {}", i, use_names[int(kernel_.arguments[i].use)],
+      line("argument ", i, ": ", use_names[int(kernel_.arguments[i].use)], " ",
            name_of(kernel_.arguments[i].dtype));
     for (size_t i = 0; i < kernel_.scalars.size(); ++i)
-      line("scalar {}: {}", i, name_of(kernel_.scalars[i]));
+      line("scalar ", i, ": ", name_of(kernel_.scalars[i]));
   }
 
   void print_contraction(const Contraction& contraction) {
@@ -67,13 +75,14 @@ class Printer {
     print_instructions(contraction.a_begin, contraction.a_end);
     line("operand b");
     print_instructions(contraction.b_begin, contraction.b_end);
-    line("product = {} sum of %{} * %{}", name_of(contraction.dtype), contraction.a, contraction.b);
+    line("product = ", name_of(contraction.dtype), " sum of %", contraction.a, " * %",
+         contraction.b);
     if (contraction.precision != MatmulPrecision::highest)
-      line("precision: {}", name_of(contraction.precision));
+      line("precision: ", name_of(contraction.precision));
   }
 
   void print_stage(const Stage& stage) {
-    line("{}", stage_names[int(stage.kind)]);
+    line(stage_names[int(stage.kind)]);
     print_instructions(stage.begin, stage.end);
     for (uint32_t i = stage.first_accumulator; i < stage.last_accumulator; ++i)
       print_accumulator(i);
@@ -82,69 +91,73 @@ class Printer {
   void print_instructions(uint32_t begin, uint32_t end) {
     for (uint32_t i = begin; i < end; ++i) {
       print_instruction(i);
-      text_ += '\n';
+      put("\n");
     }
   }
 
   void print_instruction(uint32_t i) {
     const Instruction& instruction = kernel_.instructions[i];
-    put("  %{} = {} {}", i, name_of(instruction.op), name_of(instruction.dtype));
-    for (int j = 0; j < operand_count(instruction.op); ++j) put(" %{}", instruction.operands[j]);
+    put("  %", i, " = ", name_of(instruction.op), " ", name_of(instruction.dtype));
+    for (int j = 0; j < operand_count(instruction.op); ++j) put(" %", instruction.operands[j]);
     switch (detail_of(instruction.op)) {
       case Detail::none:
         return;
       case Detail::literal:
         return print_literal(instruction);
       case Detail::scalar:
-        return put(" scalar {}", instruction.aux);
+        return put(" scalar ", instruction.aux);
       case Detail::size:
-        return put(" {}", size(instruction.aux));
+        return put(" ", size(instruction.aux));
       case Detail::axis:
-        return put(" axis {}", instruction.aux);
+        return put(" axis ", instruction.aux);
       case Detail::access:
         return print_access(kernel_.accesses[instruction.aux]);
       case Detail::accumulator:
-        return put(" accumulator {}", instruction.aux);
+        return put(" accumulator ", instruction.aux);
       case Detail::storage:
-        return put(" {}", name_of(DType(instruction.aux)));
+        return put(" ", name_of(DType(instruction.aux)));
     }
   }
 
   void print_literal(const Instruction& constant) {
-    put(" 0x{:x}", constant.bits);
+    put(fmt::format(" 0x{:x}", constant.bits));
     std::string number = number_text(constant.dtype, constant.bits);
-    if (!number.empty()) put(" ({})", number);
+    if (!number.empty()) put(" (", number, ")");
   }
 
   void print_access(const Access& access) {
-    std::string sum;
-    auto add = [&](std::string term) { sum += sum.empty() ? term : " + " + term; };
-    auto add_product = [&](std::string index, SizeId stride) {
-      if (stride == none) return;
-      const Size& factor = kernel_.sizes[stride];
-      if (factor.fixed && factor.value == 0) return;
-      bool one = factor.fixed && factor.value == 1;
-      add(one ? index : index + " * " + size(stride));
+    put(" argument ", access.argument, " [");
+    const size_t empty = text_.size();
+    auto plus = [&] {
+      if (text_.size() > empty) put(" + ");
     };
-    if (access.base != none && size(access.base) != "0") add(size(access.base));
-    for (size_t axis = 0; axis < access.strides.size(); ++axis)
-      add_product(fmt::format("axis {}", axis), access.strides[axis]);
-    add_product("chunk", access.chunk_stride);
-    if (access.offset != none) add(fmt::format("%{}", access.offset));
-    put(" argument {} [{}]", access.argument, sum.empty() ? "0" : sum);
-    if (access.predicate != none) put(" if %{}", access.predicate);
+    auto is = [&](SizeId id, int64_t value) { return size(id).fixed && size(id).value == value; };
+    auto times = [&](SizeId stride) {
+      if (!is(stride, 1)) put(" * ", size(stride));
+    };
+    if (access.base != none && !is(access.base, 0)) put(size(access.base));
+    for (size_t axis = 0; axis < access.strides.size(); ++axis) {
+      const SizeId stride = access.strides[axis];
+      if (stride == none || is(stride, 0)) continue;
+      plus(), put("axis ", axis), times(stride);
+    }
+    if (access.chunk_stride != none && !is(access.chunk_stride, 0))
+      plus(), put("chunk"), times(access.chunk_stride);
+    if (access.offset != none) plus(), put("%", access.offset);
+    put(text_.size() > empty ? "]" : "0]");
+    if (access.predicate != none) put(" if %", access.predicate);
   }
 
   void print_accumulator(uint32_t i) {
     const Accumulator& accumulator = kernel_.accumulators[i];
-    put("  accumulator {} = {} {} %{}", i, reduce_names[int(accumulator.reduce)],
-        name_of(accumulator.dtype), accumulator.value);
-    if (accumulator.predicate != none) put(" if %{}", accumulator.predicate);
+    put("  accumulator ", i, " = ", reduce_names[int(accumulator.reduce)], " ",
+        name_of(accumulator.dtype), " %", accumulator.value);
+    if (accumulator.predicate != none) put(" if %", accumulator.predicate);
     if (accumulator.column) {
       put(" by column to");
       print_access(kernel_.accesses[accumulator.access]);
     }
-    text_ += '\n';
+    put("\n");
   }
 
   const Kernel& kernel_;
