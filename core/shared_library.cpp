@@ -17,7 +17,7 @@ SharedLibrary::SharedLibrary(std::span<const std::string> names,
   candidates.insert(candidates.end(), names.begin(), names.end());
   std::string reasons;
   for (const std::string& candidate : candidates) {
-    handle_ = dlopen(candidate.c_str(), RTLD_NOW | RTLD_LOCAL);
+    handle_ = dlopen(candidate.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (handle_) {
       name_ = candidate;
       return;

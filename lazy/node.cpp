@@ -28,6 +28,14 @@ struct PoolGuard {
 };
 thread_local PoolGuard pool_guard;
 
+/// Ends the list of a thread that ends.
+struct ListGuard {
+  ~ListGuard() {
+    if (PendingList* list = std::exchange(own_list, nullptr)) PendingList::retire(list);
+  }
+};
+thread_local ListGuard list_guard;
+
 }  // namespace
 
 void BlockPool::hand_on() {
@@ -77,9 +85,23 @@ void PendingList::remove(Node* node) noexcept {
     nodes_[node->pending_position] = nullptr;
     bytes_elsewhere_.fetch_add(result_bytes(node), std::memory_order_relaxed);
     live_elsewhere_.fetch_add(1, std::memory_order_release);
-    unlock();
+    unlock_or_delete();
   }
   node->pending = nullptr;
+}
+
+void PendingList::retire(PendingList* list) noexcept {
+  list->lock();
+  list->retired_ = true;
+  list->unlock_or_delete();
+}
+
+// Who finds it retired and empty under the lock is the last that knows of it.
+void PendingList::unlock_or_delete() noexcept {
+  if (retired_ && size() == 0)
+    delete this;
+  else
+    unlock();
 }
 
 void PendingList::note_device(Device device) {
@@ -101,9 +123,10 @@ void PendingList::make_room() {
 }
 
 PendingList& pending_list() {
-  // Leaked on purpose: nodes of an ended thread may live on.
-  if (!own_list) [[unlikely]]
+  if (!own_list) [[unlikely]] {
+    (void)&list_guard;
     own_list = new PendingList;
+  }
   return *own_list;
 }
 

@@ -90,6 +90,8 @@ class PendingList {
   void add(Node* node);
   /// Called by whoever materializes or destroys a pending node.
   void remove(Node* node) noexcept;
+  /// The owner ends. The list goes with the last of its nodes, which other threads may still hold.
+  static void retire(PendingList* list) noexcept;
   size_t size() const { return size_t(live_ - live_elsewhere_.load(std::memory_order_acquire)); }
   /// Devices that pending nodes may be on; those of nodes that are gone may be among them. Owner
   /// only.
@@ -117,6 +119,7 @@ class PendingList {
  private:
   void lock() noexcept;
   void unlock() noexcept { lock_.clear(std::memory_order_release); }
+  void unlock_or_delete() noexcept;
   void make_room();
   void note_device(Device device);
   std::vector<Node*> nodes_;  // holes are null
@@ -124,6 +127,7 @@ class PendingList {
   int64_t live_ = 0, bytes_ = 0;
   Location first_location_;
   OpId first_op_ = OpId::leaf;
+  bool retired_ = false;
   std::atomic_flag lock_ = ATOMIC_FLAG_INIT;
   // Removed by other threads.
   std::atomic<int64_t> live_elsewhere_{0}, bytes_elsewhere_{0};

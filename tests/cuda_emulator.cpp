@@ -5,6 +5,7 @@
 #include <encore/jit/cuda/prelude.h>
 #include <fmt/format.h>
 #include <stdlib.h>
+#include <algorithm>
 
 #include <cstring>
 #include <filesystem>
@@ -360,7 +361,7 @@ std::vector<LaunchData> EmulatedProgram::run(size_t index, const RandomKernel& r
     size_t first = memory.size();
     for (const std::vector<std::byte>& bytes : data.arguments) {
       memory.emplace_back(bytes.size() / 64 + 2);
-      std::memcpy(memory.back()[0].bytes + skipped, bytes.data(), bytes.size());
+      std::copy(bytes.begin(), bytes.end(), memory.back()[0].bytes + skipped);
     }
     std::vector<void*>& pointers = arguments.emplace_back();
     for (uint32_t owner : random.owners)

@@ -1,6 +1,7 @@
 // May independent threads record, evaluate and differentiate at once, and share tensors?
 #include <encore/encore.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <barrier>
 #include <thread>
@@ -85,6 +86,25 @@ TEST(Thread, HandlesMayDieOnAnotherThread) {
       }
     });
   }
+}
+
+// Half of them leave a pending tensor behind, which the main thread reads or drops.
+TEST(Thread, EndedThreadsLeaveNothingButWhatIsHeld) {
+  auto run_one = [](int number) {
+    Tensor left;
+    std::thread([&] {
+      Tensor x = from_vector<float>({1});
+      for (int i = 0; i < 2000; ++i) x = x + 1.0f;
+      if (number % 2) left = x;
+    }).join();
+    if (number % 4 == 1) {
+      EXPECT_EQ(left.to_vector<float>()[0], 2001);
+    }
+  };
+  for (int number = 0; number < 40; ++number) run_one(number);  // this thread's pool fills
+  const size_t before = mallinfo2().uordblks;
+  for (int number = 0; number < 60; ++number) run_one(number);
+  EXPECT_LT(mallinfo2().uordblks, before + (size_t(1) << 20));  // 60 lists take twice that
 }
 
 }  // namespace
