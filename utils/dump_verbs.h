@@ -5,6 +5,7 @@
 
 namespace encore {
 
+void add_cache_verb(CLI::App& app, int& status);
 void add_diff_verb(CLI::App& app, int& status);
 void add_html_verb(CLI::App& app, int& status);
 void add_run_verb(CLI::App& app, int& status);

@@ -80,6 +80,7 @@ int run(int argc, char** argv) {
   CLI::App* dot_verb = command("dot", "the graph for Graphviz");
   dot_verb->add_option("--pass", pass, "after this pass instead of the last");
   int status = 0;
+  encore::add_cache_verb(app, status);
   encore::add_diff_verb(app, status);
   encore::add_html_verb(app, status);
   encore::add_run_verb(app, status);
