@@ -82,6 +82,10 @@ class Backend {
   virtual std::string fingerprint() const = 0;
   virtual Limits limits() const = 0;
 
+  /// Where code that suits all sizes of a kernel whose sizes are arguments is dear to compile: a
+  /// number from 1 for `Kernel::variant`, to have only what suits the sizes as they are. Code of any
+  /// variant gives what it should for all sizes. Otherwise 0.
+  virtual uint32_t variant(const Kernel&) const { return 0; }
   virtual std::vector<Binary> compile(std::span<const Kernel* const> kernels) = 0;
   /// Throws Error for bytes that are not this kernel's, or damaged.
   virtual std::shared_ptr<const Executable> load(const Kernel& kernel, const Binary& binary) = 0;

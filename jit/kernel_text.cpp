@@ -63,6 +63,7 @@ class Printer {
       line("axis ", i, ": ", role_names[int(kernel_.axes[i].role)], " ",
            size(kernel_.axes[i].extent));
     if (kernel_.rows_per_chunk != none) line("rows per chunk: ", size(kernel_.rows_per_chunk));
+    if (kernel_.variant) line("variant: ", kernel_.variant);
     for (size_t i = 0; i < kernel_.arguments.size(); ++i)
       line("argument ", i, ": ", use_names[int(kernel_.arguments[i].use)], " ",
            name_of(kernel_.arguments[i].dtype));

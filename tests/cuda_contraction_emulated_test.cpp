@@ -1,5 +1,6 @@
 // Generated contractions, run on the host by an emulator: the interpreter's bits in strict mode and
 // for integers, otherwise close to a sum in double.
+#include <encore/jit/cuda/contraction.h>
 #include <gtest/gtest.h>
 
 #include "contraction_cases.h"
@@ -53,6 +54,36 @@ TEST(CudaContractionEmulated, RandomKernelsAgreeInStrictMode) {
         first_difference(randoms[i].kernel, run_reference(randoms[i]), program.run(i, randoms[i])),
         "")
         << to_text(randoms[i].kernel);
+}
+
+// A kernel's text and its variant say all of its code: the same plan, whether sizes are fixed or
+// not, and no other function; and any plan is right for any sizes.
+TEST(CudaContractionEmulated, VariantsAreSinglePlansForAllSizes) {
+  const Target target{90, false};
+  const Kernel fixed = matmul_kernel(f32, 1, 70, 33, 200);
+  const Kernel open = with_sizes_as_arguments(fixed);
+  const uint32_t suited = contraction_variant(open, target);
+  ASSERT_GE(suited, 1u);
+  EXPECT_EQ(contraction_variant(fixed, target), 0u);
+  std::vector<Kernel> kernels = {fixed};
+  const size_t plans = schedule_contraction(open, target).plans.size();
+  for (uint32_t variant = 1; variant <= plans; ++variant) {
+    kernels.push_back(open);
+    kernels.back().variant = variant;
+    EXPECT_EQ(LaunchLayout(kernels.back(), target).functions(), 1u);
+  }
+  std::vector<const Kernel*> all;
+  for (const Kernel& kernel : kernels) all.push_back(&kernel);
+  const EmulatedProgram program(all, target);
+  for (size_t i = 0; i < kernels.size(); ++i) {
+    const ContractionCase one{"", with_data(kernels[i], {70 * 200, 200 * 33, 70 * 33}), 200};
+    const std::vector<LaunchData> result = program.run(i, one.random);
+    EXPECT_EQ(contraction_difference(one, result, false, run_reference), "") << i;
+    if (i == suited) {
+      const RandomKernel same = with_data(fixed, {70 * 200, 200 * 33, 70 * 33});
+      EXPECT_EQ(first_difference(fixed, program.run(0, same), result), "");
+    }
+  }
 }
 
 // What tensor cores make of infinities is NaN; those sums are made again.

@@ -33,6 +33,21 @@ TEST_F(NvrtcTest, ACubinIsMadeForTheCapabilityAskedFor) {
   EXPECT_EQ(compile_to_cubin(kernel_text, 90), compile_to_cubin(kernel_text, 90));
 }
 
+TEST_F(NvrtcTest, SideBySideProgramsAreCompiledAsEachAlone) {
+  std::vector<std::string> sources;
+  for (int i = 0; i < 5; ++i) {
+    sources.push_back(kernel_text);
+    sources.back().replace(sources.back().find("scale"), 5, "scale" + std::to_string(i));
+  }
+  const std::vector<std::vector<std::byte>> cubins = compile_to_cubins(sources, 90);
+  ASSERT_EQ(cubins.size(), sources.size());
+  for (size_t i = 0; i < sources.size(); ++i)
+    EXPECT_EQ(cubins[i], compile_to_cubin(sources[i], 90));
+  sources[3] = "broken";
+  EXPECT_THROW(compile_to_cubins(sources, 90), Error);
+  EXPECT_TRUE(compile_to_cubins({}, 90).empty());
+}
+
 TEST_F(NvrtcTest, ProductsAndSumsAreNotContractedAndDivisionIsRounded) {
   std::string ptx = compile_to_ptx(kernel_text, 90);
   EXPECT_THAT(ptx, Not(HasSubstr("fma.rn.f32")));

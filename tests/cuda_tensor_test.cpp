@@ -251,6 +251,31 @@ TEST_F(CudaTensorTest, ANetworkTrainsAsOnTheCpu) {
   for (size_t i = 0; i < here.size(); ++i) EXPECT_NEAR(here[i], there[i], 1e-2 * here[i]) << i;
 }
 
+TEST_F(CudaTensorTest, ProductsOfManyShapesShareFewKernels) {
+  auto product = [](int64_t rows, int64_t depth, int64_t columns) {
+    const std::vector<float> a = random_values(size_t(rows * depth), 1);
+    const std::vector<float> b = random_values(size_t(depth * columns), 2);
+    std::vector<float> here =
+        matmul(on_gpu(a, {rows, depth}), on_gpu(b, {depth, columns})).to_vector<float>();
+    std::vector<float> there =
+        matmul(on_cpu(a, {rows, depth}), on_cpu(b, {depth, columns})).to_vector<float>();
+    for (size_t i = 0; i < here.size(); i += 7) EXPECT_NEAR(here[i], there[i], 1e-3);
+  };
+  trace::runtime().clear_caches();
+  const int64_t before = trace::statistics().kernels_compiled;
+  product(40, 24, 48);
+  const int64_t first = trace::statistics().kernels_compiled - before;
+  product(44, 28, 52);
+  product(24, 20, 40);
+  product(30, 44, 70);
+  EXPECT_EQ(trace::statistics().kernels_compiled - before, first + 1);
+  product(20, 300, 20);  // another plan: parts of a sum
+  EXPECT_EQ(trace::statistics().kernels_compiled - before, first + 2);
+  product(24, 400, 28);
+  product(28, 32, 60);
+  EXPECT_EQ(trace::statistics().kernels_compiled - before, first + 3);
+}
+
 /// Three kernels that cannot be one.
 Tensor three_launches(const Tensor& x) {
   Tensor a = x - x.mean();

@@ -70,6 +70,13 @@ TEST(KernelText, SaysNothingOfNamesAndValuesThatAreNotFixed) {
   EXPECT_EQ(key_of(kernel), key_of(column_means()));
 }
 
+TEST(KernelText, CodeForSomeSizesIsAnotherKernel) {
+  Kernel kernel = column_means();
+  kernel.variant = 2;
+  EXPECT_NE(key_of(kernel), key_of(column_means()));
+  EXPECT_NE(to_text(kernel).find("rows per chunk: 16\nvariant: 2\n"), std::string::npos);
+}
+
 TEST(KernelText, NoStrideIsAStrideOfZero) {
   Kernel kernel = column_means();
   kernel.sizes.push_back({0, true});

@@ -60,6 +60,7 @@ std::vector<std::shared_ptr<const jit::Executable>> KernelStore::get(
   std::unordered_map<Hash128, Hash128, HashOfHash128> newly_seen;
   for (size_t i = 0; i < requests.size(); ++i) {
     Kernel generic = generic_copy(*requests[i].kernel);
+    generic.variant = backend.variant(generic);
     Hash128 structure = with_backend(backend, key_of(generic));
     Hash128 exact = with_backend(backend, key_of(*requests[i].kernel));
     if (auto* found = executables_.find(structure)) {

@@ -36,12 +36,16 @@ struct ContractionPlan {
   }
 };
 
-/// One plan per function of the generated text: that of the sizes where all are fixed, otherwise
-/// those that `choose_plan` chooses from.
+/// One plan per function of the generated text: that of the sizes where all are fixed, that of the
+/// kernel's variant where it has one, otherwise those that `choose_plan` chooses from.
 struct ContractionSchedule {
   std::vector<ContractionPlan> plans;
 };
 ContractionSchedule schedule_contraction(const Kernel& kernel, const Target& target);
+
+/// The `Kernel::variant` that has only the plan for the sizes as they are; 0 where there is no
+/// choice.
+uint32_t contraction_variant(const Kernel& kernel, const Target& target);
 
 /// Which plan serves a launch with these sizes.
 uint32_t choose_plan(const Kernel& kernel, const ContractionSchedule& schedule,

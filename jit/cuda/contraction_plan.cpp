@@ -83,6 +83,18 @@ std::vector<ContractionPlan> candidates(const Kernel& kernel, const Target& targ
   return plans;
 }
 
+bool has_fixed_sizes(const Kernel& kernel) {
+  return std::all_of(kernel.sizes.begin(), kernel.sizes.end(),
+                     [](const Size& size) { return size.fixed; });
+}
+
+/// The plan for the sizes as they are.
+uint32_t plan_of_sizes(const Kernel& kernel, const ContractionSchedule& schedule) {
+  std::vector<int64_t> sizes;
+  for (const Size& size : kernel.sizes) sizes.push_back(size.value);
+  return choose_plan(kernel, schedule, sizes.data());
+}
+
 /// Fusion makes no such kernels.
 void refuse_what_tiles_cannot_do(const Kernel& kernel) {
   bool refused = false;
@@ -100,12 +112,15 @@ void refuse_what_tiles_cannot_do(const Kernel& kernel) {
 ContractionSchedule schedule_contraction(const Kernel& kernel, const Target& target) {
   refuse_what_tiles_cannot_do(kernel);
   ContractionSchedule schedule{candidates(kernel, target)};
-  const bool fixed = std::all_of(kernel.sizes.begin(), kernel.sizes.end(),
-                                 [](const Size& size) { return size.fixed; });
-  if (!fixed) return schedule;
-  std::vector<int64_t> sizes;
-  for (const Size& size : kernel.sizes) sizes.push_back(size.value);
-  return {{schedule.plans[choose_plan(kernel, schedule, sizes.data())]}};
+  if (has_fixed_sizes(kernel)) return {{schedule.plans[plan_of_sizes(kernel, schedule)]}};
+  if (kernel.variant) return {{schedule.plans.at(kernel.variant - 1)}};
+  return schedule;
+}
+
+uint32_t contraction_variant(const Kernel& kernel, const Target& target) {
+  const ContractionSchedule schedule{candidates(kernel, target)};
+  if (has_fixed_sizes(kernel) || schedule.plans.size() == 1) return 0;
+  return plan_of_sizes(kernel, schedule) + 1;
 }
 
 uint32_t choose_plan(const Kernel& kernel, const ContractionSchedule& schedule,

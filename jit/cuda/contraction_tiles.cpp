@@ -395,34 +395,30 @@ __device__ void multiply_tiles(Multiplier& multiplier, unsigned char* shared, So
   constexpr int depths = Multiplier::depths;
   Element* const tiles = reinterpret_cast<Element*>(shared);
   multiplier.clear();
-#pragma unroll
-  for (int i = 0; i < STAGES - 1; ++i) {
-    const i64 depth = depth_begin + i * depths;
-    if (depth < depth_end) {
-      a.begin(tiles + i * stage, depth);
-      b.begin(tiles + i * stage + tile_a, depth);
-      a.template end<Multiplier>(tiles + i * stage);
-      b.template end<Multiplier>(tiles + i * stage + tile_a);
+  int now = 0, next = 0;
+  // The first STAGES - 1 turns only send for tiles.
+#pragma unroll 1
+  for (i64 depth = depth_begin - (STAGES - 1) * depths; depth < depth_end; depth += depths) {
+    const bool arrived = depth >= depth_begin;
+    if (arrived) {
+      wait_for_copies<STAGES - 2>();
+      __syncthreads();
+    }
+    const i64 coming = depth + (STAGES - 1) * depths;
+    Element* const tile = tiles + next * stage;
+    if (coming < depth_end) {
+      a.begin(tile, coming);
+      b.begin(tile + tile_a, coming);
     }
     close_copies();
-  }
-  int now = 0, next = STAGES - 1;
-  for (i64 depth = depth_begin; depth < depth_end; depth += depths) {
-    wait_for_copies<STAGES - 2>();
-    __syncthreads();
-    Element* const coming = tiles + next * stage;
-    const bool more = depth + (STAGES - 1) * depths < depth_end;
-    if (more) {
-      a.begin(coming, depth + (STAGES - 1) * depths);
-      b.begin(coming + tile_a, depth + (STAGES - 1) * depths);
+    if (arrived) {
+      multiplier.multiply(tiles + now * stage, tiles + now * stage + tile_a);
+      now = now + 1 == STAGES ? 0 : now + 1;
     }
-    close_copies();
-    multiplier.multiply(tiles + now * stage, tiles + now * stage + tile_a);
-    if (more) {
-      a.template end<Multiplier>(coming);
-      b.template end<Multiplier>(coming + tile_a);
+    if (coming < depth_end) {
+      a.template end<Multiplier>(tile);
+      b.template end<Multiplier>(tile + tile_a);
     }
-    now = now + 1 == STAGES ? 0 : now + 1;
     next = next + 1 == STAGES ? 0 : next + 1;
   }
   __syncthreads();

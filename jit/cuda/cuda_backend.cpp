@@ -1,6 +1,7 @@
 #include <encore/core/error.h>
 #include <encore/core/hash.h>
 #include <encore/core/settings.h>
+#include <encore/jit/cuda/contraction.h>
 #include <encore/jit/cuda/cuda_backend.h>
 #include <encore/jit/cuda/executable.h>
 #include <encore/jit/cuda/generate.h>
@@ -43,28 +44,23 @@ class CudaBackend final : public Backend {
     return limits;
   }
 
+  uint32_t variant(const Kernel& kernel) const override {
+    return kernel.contraction ? contraction_variant(kernel, target()) : 0;
+  }
+
   std::vector<Binary> compile(std::span<const Kernel* const> kernels) override {
-    std::vector<Binary> binaries(kernels.size());
-    std::vector<size_t> together;
-    auto compile_together = [&] {
-      if (together.empty()) return;
-      std::vector<const Kernel*> program;
-      for (size_t i : together) program.push_back(kernels[i]);
-      std::vector<std::byte> cubin = compile_to_cubin(source(program), gpu_.compute_capability());
-      for (size_t i : together) binaries[i] = seal(*kernels[i], fingerprint(), cubin);
-      together.clear();
-    };
-    for (size_t i = 0; i < kernels.size(); ++i) {
-      if (kernels[i]->contraction) {
-        const Kernel* alone[] = {kernels[i]};
-        binaries[i] = seal(*kernels[i], fingerprint(),
-                           compile_to_cubin(source(alone), gpu_.compute_capability()));
-        continue;
-      }
-      together.push_back(i);
-      if (together.size() == most_kernels_per_program) compile_together();
+    const std::vector<std::vector<size_t>> programs = programs_of(kernels);
+    std::vector<std::string> sources;
+    for (const std::vector<size_t>& program : programs) {
+      std::vector<const Kernel*> together;
+      for (size_t i : program) together.push_back(kernels[i]);
+      sources.push_back(source(together));
     }
-    compile_together();
+    const std::vector<std::vector<std::byte>> cubins =
+        compile_to_cubins(sources, gpu_.compute_capability());
+    std::vector<Binary> binaries(kernels.size());
+    for (size_t p = 0; p < programs.size(); ++p)
+      for (size_t i : programs[p]) binaries[i] = seal(*kernels[i], fingerprint(), cubins[p]);
     return binaries;
   }
 
@@ -103,6 +99,21 @@ class CudaBackend final : public Backend {
 
  private:
   Target target() const { return {gpu_.compute_capability(), settings().strict}; }
+
+  /// Kernels by their numbers, the dearest programs first.
+  static std::vector<std::vector<size_t>> programs_of(std::span<const Kernel* const> kernels) {
+    std::vector<std::vector<size_t>> programs;
+    for (size_t i = 0; i < kernels.size(); ++i)
+      if (kernels[i]->contraction) programs.push_back({i});
+    const size_t alone = programs.size();
+    for (size_t i = 0; i < kernels.size(); ++i) {
+      if (kernels[i]->contraction) continue;
+      if (programs.size() == alone || programs.back().size() == most_kernels_per_program)
+        programs.emplace_back();
+      programs.back().push_back(i);
+    }
+    return programs;
+  }
 
   /// Each kernel once, behind what they share.
   std::string source(std::span<const Kernel* const> kernels) const {

@@ -5,8 +5,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
+#include <exception>
 #include <memory>
 #include <optional>
+#include <thread>
 
 namespace encore::jit::cuda {
 namespace {
@@ -167,6 +170,31 @@ const std::string& nvrtc_version() { return nvrtc().version; }
 
 std::vector<std::byte> compile_to_cubin(const std::string& source, int capability) {
   return Compilation(source, fmt::format("--gpu-architecture=sm_{}", capability)).cubin();
+}
+
+std::vector<std::vector<std::byte>> compile_to_cubins(std::span<const std::string> sources,
+                                                      int capability) {
+  std::vector<std::vector<std::byte>> cubins(sources.size());
+  std::vector<std::exception_ptr> failures(sources.size());
+  std::atomic<size_t> next = 0;
+  auto work = [&] {
+    for (size_t i; (i = next++) < sources.size();) {
+      try {
+        cubins[i] = compile_to_cubin(sources[i], capability);
+      } catch (...) {
+        failures[i] = std::current_exception();
+      }
+    }
+  };
+  {
+    std::vector<std::jthread> helpers;
+    const size_t threads = std::min<size_t>(sources.size(), std::thread::hardware_concurrency());
+    for (size_t i = 1; i < threads; ++i) helpers.emplace_back(work);
+    work();
+  }
+  for (const std::exception_ptr& failure : failures)
+    if (failure) std::rethrow_exception(failure);
+  return cubins;
 }
 
 std::string compile_to_ptx(const std::string& source, int capability) {

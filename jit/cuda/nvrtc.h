@@ -1,8 +1,10 @@
 // NVRTC, opened at run time: CUDA C++ in, a cubin out.
 //
-// May be used from any thread; NVRTC itself compiles one program at a time.
+// May be used from any thread. NVRTC 13 reads one text at a time and then works on several programs
+// side by side; older ones compile one program at a time.
 #pragma once
 #include <cstddef>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,7 +19,10 @@ const std::string& nvrtc_version();
 /// Compiles for compute capability `capability` (90 is 9.0) with the options that make every
 /// instruction one rounding. Throws Error with NVRTC's log, DeviceUnavailable where there is none.
 std::vector<std::byte> compile_to_cubin(const std::string& source, int capability);
-/// Likewise to PTX, for people.
+/// Likewise several programs, side by side on threads of their own, one for each of the machine's.
+std::vector<std::vector<std::byte>> compile_to_cubins(std::span<const std::string> sources,
+                                                      int capability);
+/// To PTX, for people.
 std::string compile_to_ptx(const std::string& source, int capability);
 
 }  // namespace encore::jit::cuda
