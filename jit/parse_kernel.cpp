@@ -123,6 +123,10 @@ class Parser {
       kernel_.rows_per_chunk = size();
       in_.end_line();
     }
+    if (in_.accept("variant:")) {
+      kernel_.variant = in_.number("the number of a variant");
+      in_.end_line();
+    }
     for (uint32_t i = 0; accept_item("argument", i); ++i) {
       const Use use = Use(in_.choice(use_names, "a use: read, write or update"));
       kernel_.arguments.push_back({dtype(), use});

@@ -30,14 +30,23 @@ std::vector<ContractionCase> some_cases(size_t first, size_t step) {
   return some;
 }
 
+/// With the code for their sizes only, as the backend compiles them.
+std::vector<ContractionCase> suited(std::vector<ContractionCase> cases, const Target& target) {
+  for (ContractionCase& one : cases)
+    one.random.kernel.variant = contraction_variant(one.random.kernel, target);
+  return cases;
+}
+
 TEST(CudaContractionEmulated, StrictModeGivesTheInterpretersBits) {
   compare(some_cases(0, 7), {90, true});
 }
 
-TEST(CudaContractionEmulated, DefaultModeIsClose) { compare(some_cases(1, 5), {90, false}); }
+TEST(CudaContractionEmulated, DefaultModeIsClose) {
+  compare(suited(some_cases(1, 5), {90, false}), {90, false});
+}
 
 TEST(CudaContractionEmulated, OlderDevicesHaveNoClusters) {
-  compare(some_cases(3, 17), {80, false});
+  compare(suited(some_cases(3, 17), {80, false}), {80, false});
 }
 
 TEST(CudaContractionEmulated, RandomKernelsAgreeInStrictMode) {
@@ -56,11 +65,10 @@ TEST(CudaContractionEmulated, RandomKernelsAgreeInStrictMode) {
         << to_text(randoms[i].kernel);
 }
 
-// A kernel's text and its variant say all of its code: the same plan, whether sizes are fixed or
-// not, and no other function; and any plan is right for any sizes.
-TEST(CudaContractionEmulated, VariantsAreSinglePlansForAllSizes) {
+/// All plans of a product, each alone.
+void expect_variants_to_suit_all_sizes(const Kernel& fixed, const std::vector<int64_t>& elements,
+                                       int64_t depth) {
   const Target target{90, false};
-  const Kernel fixed = matmul_kernel(f32, 1, 70, 33, 200);
   const Kernel open = with_sizes_as_arguments(fixed);
   const uint32_t suited = contraction_variant(open, target);
   ASSERT_GE(suited, 1u);
@@ -75,15 +83,29 @@ TEST(CudaContractionEmulated, VariantsAreSinglePlansForAllSizes) {
   std::vector<const Kernel*> all;
   for (const Kernel& kernel : kernels) all.push_back(&kernel);
   const EmulatedProgram program(all, target);
+  const std::vector<LaunchData> as_fixed = program.run(0, with_data(fixed, elements));
   for (size_t i = 0; i < kernels.size(); ++i) {
-    const ContractionCase one{"", with_data(kernels[i], {70 * 200, 200 * 33, 70 * 33}), 200};
+    const ContractionCase one{"", with_data(kernels[i], elements), depth};
     const std::vector<LaunchData> result = program.run(i, one.random);
-    EXPECT_EQ(contraction_difference(one, result, false, run_reference), "") << i;
+    EXPECT_EQ(contraction_difference(one, result, false, run_reference), "") << "plan " << i;
     if (i == suited) {
-      const RandomKernel same = with_data(fixed, {70 * 200, 200 * 33, 70 * 33});
-      EXPECT_EQ(first_difference(fixed, program.run(0, same), result), "");
+      EXPECT_EQ(first_difference(fixed, as_fixed, result), "");
     }
   }
+}
+
+// The code for some sizes is one plan, the one that code for these sizes alone would have; and any
+// plan is right for any sizes.
+TEST(CudaContractionEmulated, VariantsAreSinglePlansForAllSizes) {
+  const std::vector<int64_t> elements = {70 * 200, 200 * 33, 70 * 33};
+  Kernel kernel = matmul_kernel(f32, 1, 70, 33, 200);
+  expect_variants_to_suit_all_sizes(kernel, elements, 200);
+  kernel = matmul_kernel(f32, 1, 70, 33, 200, true, true);
+  kernel.contraction->precision = MatmulPrecision::high;
+  expect_variants_to_suit_all_sizes(kernel, elements, 200);
+  kernel = matmul_kernel(f32, 1, 70, 33, 200, true, false);
+  for (Argument& argument : kernel.arguments) argument.dtype = bf16;
+  expect_variants_to_suit_all_sizes(kernel, elements, 200);
 }
 
 // What tensor cores make of infinities is NaN; those sums are made again.

@@ -84,6 +84,9 @@ TEST(ParseKernel, ContractionsComeBack) {
     verify_kernel(parse_kernel(to_text(one.random.kernel)));
     ASSERT_EQ(broken_round_trip(one.random.kernel), "") << one.name;
   }
+  Kernel kernel = with_sizes_as_arguments(matmul_kernel(f32, 1, 7, 9, 20));
+  kernel.variant = 3;
+  ASSERT_EQ(broken_round_trip(kernel), "");
 }
 
 TEST(ParseKernel, EveryBitOfALiteralComesBack) {

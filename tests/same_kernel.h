@@ -19,6 +19,7 @@ class KernelComparison {
       if (a_.axes[i].role != b_.axes[i].role || !same(a_.axes[i].extent, b_.axes[i].extent))
         return fmt::format("axis {}", i);
     if (!same(a_.rows_per_chunk, b_.rows_per_chunk)) return "rows per chunk";
+    if (a_.variant != b_.variant) return "variant";
     if (a_.arguments.size() != b_.arguments.size()) return "count of arguments";
     for (size_t i = 0; i < a_.arguments.size(); ++i)
       if (a_.arguments[i].dtype != b_.arguments[i].dtype ||

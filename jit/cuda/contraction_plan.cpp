@@ -32,16 +32,30 @@ int64_t unit_count(const Extents& e, const ContractionPlan& plan) {
   return e.outer * down * std::max<int64_t>(1, ceil_div(e.columns, plan.columns));
 }
 
-/// How long a launch takes without splits, in arbitrary units: the more points a tile holds, the
-/// more often it uses what it loads.
-int64_t rounds_of(const Extents& e, const ContractionPlan& plan) {
+/// Blocks that a multiprocessor has registers and shared memory for.
+int64_t residents_of(const ContractionPlan& plan) {
   const int64_t points = int64_t(plan.rows) * plan.columns;
-  const int64_t cost = points >= 32768  ? points * 5 / 10
-                       : points >= 8192 ? points * 6 / 10
-                                        : points;
+  return points >= 8192 ? 1 : points >= 4096 ? 2 : 4;
+}
+
+/// Picoseconds that a launch takes on an H200, less what all plans take. Products of many sizes
+/// were measured there within a fifth of this: a step takes a fixed time, in which blocks that
+/// share a multiprocessor wait together, and one for multiplying or for loading, whichever is
+/// longer.
+int64_t cost_of(const Extents& e, const ContractionPlan& plan) {
+  constexpr int64_t step = 390'000, round = 500'000, meeting = 1'500'000;
+  const bool split = plan.multiplier == Multiplier::split_tf32;
+  const bool wide = split || plan.multiplier == Multiplier::tf32;
+  const int64_t point = split ? 142 : wide ? 52 : 20, line = wide ? 3000 : 1500;
+  const int64_t work =
+      std::max(int64_t(plan.rows) * plan.columns * point, int64_t(plan.rows + plan.columns) * line);
   const int64_t chunk_rows = std::clamp<int64_t>(e.chunk_rows, 1, std::max<int64_t>(1, e.rows));
   const int64_t tiles = e.chunk_rows ? ceil_div(chunk_rows, plan.rows) : 1;
-  return ceil_div(unit_count(e, plan), multiprocessors) * tiles * cost;
+  const int64_t steps = ceil_div(ceil_div(e.depths, plan.depths), plan.splits) * tiles;
+  const int64_t blocks = ceil_div(unit_count(e, plan) * plan.splits, multiprocessors);
+  const int64_t together = residents_of(plan);
+  return ceil_div(blocks, together) * (steps * (step + work * std::min(blocks, together)) + round) +
+         (plan.splits > 1 ? meeting : 0);
 }
 
 /// What the operands allow a tensor core to see.
@@ -67,20 +81,30 @@ std::vector<ContractionPlan> candidates(const Kernel& kernel, const Target& targ
   const bool split = multiplier == Multiplier::split_tf32;
   const ContractionPlan large = split ? ContractionPlan{multiplier, 128, 64, 32, 4, 2, 3}
                                       : ContractionPlan{multiplier, 128, 128, 32, 2, 4, 4};
-  // Blocks of column accumulators take all rows of a chunk, so their tiles are narrow.
-  const bool by_chunks = kernel.rows_per_chunk != none;
-  const ContractionPlan small = by_chunks ? ContractionPlan{multiplier, 128, 32, 32, 4, 2, 3}
-                                          : ContractionPlan{multiplier, 64, 64, 32, 2, 4, 3};
   const bool copies = is_copied(kernel, large, true) && is_copied(kernel, large, false);
   // The larger a tile, the less it loads for each product; large products are bound by that.
   if (copies && multiplier == Multiplier::tf32)
     plans.push_back({multiplier, 128, 256, 32, 2, 4, 3});
   if (copies) plans.push_back(large);
-  plans.push_back(small);
-  if (target.compute_capability < 90) return plans;
-  plans.push_back(small);
-  plans.back().splits = 8;
+  // The smaller, the more multiprocessors share a small product; so do parts of sums.
+  auto add_parts = [&](ContractionPlan plan, uint16_t most_splits) {
+    if (target.compute_capability < 90) most_splits = 1;  // clusters of blocks
+    for (plan.splits = 1; plan.splits <= most_splits; plan.splits *= 2) plans.push_back(plan);
+  };
+  // Blocks of column accumulators take all rows of a chunk, so their tiles are narrow.
+  if (kernel.rows_per_chunk != none) {
+    add_parts({multiplier, 128, 32, 32, 4, 2, 3}, 8);
+  } else {
+    add_parts({multiplier, 64, 64, 32, 2, 4, 3}, 8);
+    add_parts({multiplier, 32, 32, 32, 2, 2, 4}, 4);
+  }
   return plans;
+}
+
+/// Parts of a sum pay where each block has a multiprocessor of its own (measured on an H200).
+bool may_split(const Extents& e, const ContractionPlan& plan) {
+  return plan.splits == 1 ||
+         (e.depths > least_shared_depth && unit_count(e, plan) * plan.splits <= multiprocessors);
 }
 
 bool has_fixed_sizes(const Kernel& kernel) {
@@ -131,12 +155,8 @@ uint32_t choose_plan(const Kernel& kernel, const ContractionSchedule& schedule,
   if (plans[0].multiplier == Multiplier::fma && e.depths < least_split_depth) return 0;
   uint32_t best = plans[0].multiplier == Multiplier::fma;
   for (uint32_t i = best; i < plans.size(); ++i)
-    if (plans[i].splits == 1 && rounds_of(e, plans[i]) < rounds_of(e, plans[best])) best = i;
-  // Parts of a sum pay where each block has a multiprocessor of its own (measured on an H200).
-  const ContractionPlan& parts = plans.back();
-  const bool splits = parts.splits > 1 && e.depths > least_shared_depth &&
-                      unit_count(e, parts) * parts.splits <= multiprocessors;
-  return splits ? uint32_t(plans.size()) - 1 : best;
+    if (may_split(e, plans[i]) && cost_of(e, plans[i]) < cost_of(e, plans[best])) best = i;
+  return best;
 }
 
 Geometry contraction_geometry(const Kernel& kernel, const ContractionPlan& plan,
