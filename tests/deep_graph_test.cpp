@@ -1,12 +1,19 @@
-// Do very long chains work on a very small stack: recorded, evaluated, differentiated, destroyed?
+// Do very long chains work on a very small stack: recorded, evaluated, differentiated,
+// dumped, destroyed?
 #include <encore/core/events.h>
 #include <encore/core/settings.h>
 #include <encore/encore.h>
 #include <encore/trace/statistics.h>
+#include <encore/utils/bundle.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <functional>
+#include <iterator>
 
 namespace encore {
 namespace {
@@ -116,18 +123,39 @@ TEST(DeepGraph, AHundredThousandSplitsAndConcatenationsAreDestroyedUnevaluated) 
   });
 }
 
-TEST(DeepGraph, ALongChainIsDumped) {
+size_t lines_in(const std::filesystem::path& file) {
+  std::ifstream stream(file);
+  return size_t(std::count(std::istreambuf_iterator<char>(stream), {}, '\n'));
+}
+
+TEST(DeepGraph, AMillionNodesAreDumped) {
   WithoutCut guard;
-  on_a_small_stack([] {
-    size_t bytes = 0;
-    uint32_t listener = events::listen([&](const Event& event) { bytes += event.text.size(); },
-                                       events::bit(EventKind::pass));
+  on_a_small_stack([&] {
     Tensor x = from_vector<float>({1, 5});
-    for (int i = 0; i < length() / 10; ++i) x = -x * 1.0;
+    for (int i = 0; i < length(); ++i) x = -x;
+    const std::string text = dump(x);
+    EXPECT_GT(std::count(text.begin(), text.end(), '\n'), length());
+  });
+}
+
+// A bundle's trace.json takes some kilobytes a node while it is written.
+TEST(DeepGraph, AHundredThousandNodesAreWrittenAsABundle) {
+  WithoutCut guard;
+  const int nodes = length() / 10;
+  const std::filesystem::path folder =
+      testing::TempDir() + "encore_deep_" + std::to_string(getpid());
+  on_a_small_stack([&] {
+    const uint32_t listener = write_bundles(folder);
+    Tensor x = from_vector<float>({1, 5});
+    for (int i = 0; i < nodes; ++i) x = -x;
     eval(x);
     events::ignore(listener);
-    EXPECT_GT(bytes, size_t(length()));
   });
+  const std::vector<Bundle> bundles = read_bundles(folder);
+  ASSERT_EQ(bundles.size(), 1u);
+  EXPECT_TRUE(bundles[0].finished());
+  EXPECT_GT(lines_in(bundles[0].folder / bundles[0].files("passes").front()), size_t(nodes));
+  std::filesystem::remove_all(folder);
 }
 
 }  // namespace
