@@ -1,7 +1,25 @@
-// Does compiling grow with what is different, not with what is written? Kernels are counted.
+// Does compiling grow with what is different, not with what is written, and no faster than the
+// program? Kernels are counted, and, as work that takes no clock, allocations.
 #include <encore/encore.h>
 #include <encore/trace/runtime.h>
 #include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+namespace {
+std::atomic<int64_t> allocations;
+}
+
+// The library's allocations come here as well.
+[[gnu::noinline]] void* operator new(size_t bytes) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  if (void* memory = std::malloc(bytes ? bytes : 1)) return memory;
+  throw std::bad_alloc();
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace encore {
 namespace {
@@ -55,6 +73,38 @@ TEST(CompileCount, DifferentOpsGrowLinearly) {
   int64_t once = kernels(16), twice = kernels(32), fourfold = kernels(64);
   EXPECT_LE(double(twice), 2.3 * double(once));
   EXPECT_LE(double(fourfold), 2.3 * double(twice));
+}
+
+/// Allocations of the first training step of a network of equal layers.
+int64_t allocations_of(int layers) {
+  int64_t before = allocations;
+  kernels_of(layers, 16);
+  return allocations - before;
+}
+
+TEST(CompileCount, TwiceTheLayersTakeAtMostTwiceTheWork) {
+  kernels_of(2, 16);  // what is done once a process
+  for (int layers : {8, 16, 32, 64}) {
+    int64_t once = allocations_of(layers), twice = allocations_of(2 * layers);
+    EXPECT_GT(once, 1000 * layers) << "the library's allocations are not seen";
+    EXPECT_LE(double(twice), 2.3 * double(once)) << layers;
+  }
+}
+
+TEST(CompileCount, TwiceTheNodesTakeAtMostTwiceTheWork) {
+  auto work = [](int nodes) {
+    trace::runtime().clear_caches();
+    Tensor x = from_vector<float>({0.25, 0.5, 4}), y = x;
+    int64_t before = allocations;
+    for (int i = 0; i < nodes / 2; ++i) y = i % 7 == 6 ? y * x + y.sum({0}, true) : y * x + 0.5;
+    eval(y);
+    return allocations - before;
+  };
+  work(100);
+  for (int nodes : {500, 1000, 2000}) {
+    int64_t once = work(nodes), twice = work(2 * nodes);
+    EXPECT_LE(double(twice), 2.3 * double(once)) << nodes;
+  }
 }
 
 }  // namespace
