@@ -97,8 +97,8 @@ void BundleWriter::begin(const Event& event) {
   write(folder / "key.txt", fmt::format("{}\nsync at {}", event.text, place(event.where)));
   Open& open = open_[std::this_thread::get_id()] = {folder};
   if (auto miss = misses_.extract(std::this_thread::get_id())) {
-    open.document.miss = std::move(miss.mapped());
-    const auto& [reason, text, file, line] = *open.document.miss;
+    const auto& [reason, text, file, line] =
+        open.document.misses.emplace_back(std::move(miss.mapped()));
     write(folder / "notes.txt", fmt::format("miss: {} at {}:{}\n{}", reason, file, line, text));
   }
 }
@@ -173,15 +173,15 @@ std::vector<Bundle> read_bundles(const fs::path& root) {
 }
 
 Bundle find_bundle(const fs::path& root, const std::string& which) {
-  std::vector<Bundle> found;
+  std::vector<Bundle> found, by_key;
   std::string names;
   for (const Bundle& bundle : read_bundles(root)) {
     const std::string name = bundle.name(), key = name.substr(name.find('-') + 1);
     names += "\n  " + name;
-    if (which == std::to_string(bundle.number) || which == name || key.starts_with(which)) {
-      found.push_back(bundle);
-    }
+    if (which == std::to_string(bundle.number) || which == name) found.push_back(bundle);
+    if (key.starts_with(which)) by_key.push_back(bundle);
   }
+  if (found.empty()) found = std::move(by_key);
   if (found.size() == 1) return found[0];
   throw Error(fmt::format("{} traces of {} are called '{}'", found.size(), root.string(), which),
               {}, "name one of:" + names);

@@ -11,10 +11,16 @@ using Json = nlohmann::ordered_json;
 
 std::string last_line(const std::string& text) { return text.substr(text.rfind('\n') + 1); }
 
-/// A text whose last line explains it as an object is kept as that.
-Json explanation(const std::string& text) {
-  Json parsed = Json::parse(last_line(text), nullptr, false);
-  return parsed.is_object() ? parsed : Json(text);
+/// The last line of a text may explain it as an object; otherwise the text is the explanation.
+Json to_json(const BundleDocument::Miss& miss) {
+  Json json = {{"reason", miss.reason}};
+  const Json told = Json::parse(last_line(miss.text), nullptr, false);
+  if (told.is_object())
+    json.update(told);
+  else
+    json["explanation"] = miss.text;
+  if (miss.line) json.update({{"file", miss.file}, {"line", miss.line}});
+  return json;
 }
 
 }  // namespace
@@ -23,7 +29,7 @@ BundleDocument::Miss::Miss(const Event& event)
     : reason(event.name), text(event.text), file(event.where.file), line(event.where.line) {}
 
 void BundleDocument::take(const Event& event) {
-  if (event.kind == EventKind::miss && !miss) miss.emplace(event);
+  if (event.kind == EventKind::miss) misses.emplace_back(event);
   if (event.kind == EventKind::fusion_refusal)
     refusals.push_back(last_line(std::string(event.text)));
   if (event.kind == EventKind::compile) compiled.push_back({std::string(event.name), event.value});
@@ -37,9 +43,13 @@ std::string BundleDocument::text() const {
     auto found = files.find(kernel["name"]);
     kernel["files"] = found == files.end() ? Json::object() : found->second;
   }
-  if (miss) {
-    all["miss"] = {{"reason", miss->reason}, {"text", explanation(miss->text)}};
-    if (miss->line) all["miss"].update({{"file", miss->file}, {"line", miss->line}});
+  all["kernel_misses"] = Json::array();
+  for (const Miss& miss : misses) {
+    Json json = to_json(miss);
+    if (json.value("subject", "") == "kernel")
+      all["kernel_misses"].push_back(std::move(json));
+    else if (!all.contains("miss"))
+      all["miss"] = std::move(json);
   }
   all["refusals"] = Json::array();
   for (const std::string& refusal : refusals)

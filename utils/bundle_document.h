@@ -4,7 +4,6 @@
 #include <encore/core/events.h>
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,8 +23,8 @@ struct BundleDocument {
     int64_t nanoseconds = 0;  // 0: not known
   };
 
-  std::string trace;  // the compiler's JSON; empty: not heard yet
-  std::optional<Miss> miss;
+  std::string trace;         // the compiler's JSON; empty: not heard yet
+  std::vector<Miss> misses;  // of the trace, and of its kernels
   std::vector<Listing> listings;
   std::vector<std::string> refusals;  // JSON objects
   std::vector<Compiled> compiled;

@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 namespace {
 
@@ -50,6 +51,19 @@ void kernels(const Bundle& bundle, const std::string& name, const std::string& e
   }
 }
 
+// The bundle's document; of kernels only those, or the one that is named.
+void print_json(const Bundle& bundle, bool only_kernels, const std::string& name) {
+  auto all = nlohmann::ordered_json::parse(bundle.text("trace.json"), nullptr, false);
+  if (!all.is_object()) throw encore::Error(bundle.name() + " holds no trace.json", {});
+  if (only_kernels) {
+    auto kernels = std::move(all["kernels"]);
+    all = nlohmann::ordered_json::array();
+    for (auto& kernel : kernels)
+      if (name.empty() || kernel["name"] == name) all.push_back(std::move(kernel));
+  }
+  fmt::print("{}\n", all.dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
 // The pass whose name ends so; by default the last.
 std::string pass_text(const Bundle& bundle, const std::string& pass) {
   const auto passes = bundle.files("passes");
@@ -63,7 +77,7 @@ int run(int argc, char** argv) {
   CLI::App app{"Reads the bundles that a program run with ENCORE_DUMP=DIR left in DIR."};
   app.footer("A TRACE is a number or the start of a key.");
   std::string folder, trace, name, ending = "txt", pass;
-  bool all_passes = false;
+  bool all_passes = false, json = false;
   app.add_option("DIR", folder, "lists the traces of this folder");
 
   auto command = [&](const char* verb, const char* meaning) {
@@ -74,9 +88,11 @@ int run(int argc, char** argv) {
   };
   CLI::App* show_verb = command("show", "graph before and after, memory plan, program, statistics");
   show_verb->add_flag("--all", all_passes, "the graph after every pass");
+  show_verb->add_flag("--json", json, "the trace as JSON; docs/dump-format.md");
   CLI::App* kernels_verb = command("kernels", "the kernels of a trace");
   kernels_verb->add_option("NAME", name, "only this kernel");
   kernels_verb->add_option("--as", ending, "txt (the kernel), ll, s, cu, ptx, sass or all");
+  kernels_verb->add_flag("--json", json, "nodes, lines, buffers and figures as JSON");
   CLI::App* dot_verb = command("dot", "the graph for Graphviz");
   dot_verb->add_option("--pass", pass, "after this pass instead of the last");
   int status = 0;
@@ -93,6 +109,7 @@ int run(int argc, char** argv) {
   }
   if (!*show_verb && !*kernels_verb && !*dot_verb) return status;
   const Bundle bundle = encore::find_bundle(folder, trace);
+  if (json) return print_json(bundle, bool(*kernels_verb), name), 0;
   if (*show_verb) show(bundle, all_passes);
   if (*kernels_verb) kernels(bundle, name, ending);
   if (*dot_verb) fmt::print("{}", encore::to_dot(pass_text(bundle, pass)));

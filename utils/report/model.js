@@ -130,6 +130,9 @@ function bytesText(bytes) {
 function countText(count) {
   return count < 1000 ? String(count) : scaled(count, 1000, ['k', 'M', 'G', 'T']);
 }
+function timeText(ms) {
+  return ms >= 1 ? `${Number(ms.toPrecision(3))} ms` : `${Number((1e3 * ms).toPrecision(3))} µs`;
+}
 function scaled(value, base, units) {
   let unit = -1;
   do { value /= base; ++unit; } while (value >= base && unit + 1 < units.length);

@@ -124,7 +124,7 @@ class PipelineView {
     const figures = [`${model.kernelNodes[k].size} nodes`, bytesText(kernel.bytes)];
     if (kernel.flops) figures.push(`${countText(kernel.flops)}FLOP`);
     if (kernel.segments.length > 1) figures.push(`${kernel.segments.length} segments`);
-    if (rates) figures.push(`${rates.ms.toPrecision(3)} ms`);
+    if (rates) figures.push(timeText(rates.ms));
     return h('div', {title: kernel.name}, h('span', {class: 'name'}, marked(kernel.name, query)),
       h('span', {class: 'figures'}, figures.join(' · ')));
   }
@@ -183,10 +183,8 @@ class PipelineView {
     const isOther = this.shown !== `${k} ${kind} ${query.words.join(' ')}`;
     this.shown = `${k} ${kind} ${query.words.join(' ')}`;
     if (isOther) {
-      this.code.element.scrollTop = 0;
-      this.code.draw();
       const entry = /^(encore_\w+:|define |extern "C"|\.visible)/;  // constants stand before it
-      this.code.revealWhere(row => query.empty ? entry.test(row.text) : row.hit);
+      this.code.toTop(row => query.empty ? entry.test(row.text) : row.hit);
     }
   }
   // Enter in the search field: the next line of code with a match.

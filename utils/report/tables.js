@@ -60,8 +60,8 @@ class KernelsView {
   constructor(app) {
     this.app = app;
     const kernel = name => k => app.model.kernels[k][name];
-    const rate = (name, digits) => ({value: row => row.rates ? row.rates[name] : undefined, right: true,
-      show: row => row.rates && row.rates[name] !== null ? row.rates[name].toPrecision(digits) : ''});
+    const rate = name => ({value: row => row.rates ? row.rates[name] : undefined, right: true,
+      show: row => row.rates && row.rates[name] ? String(Number(row.rates[name].toPrecision(3))) : ''});
     this.note = h('span', {class: 'soft'});
     this.table = new Table({label: 'Kernels', pick: row => { app.pick('kernel', row.id, 'kernel'); app.setView('pipeline'); },
       state: row => app.picked && app.picked.kind === 'kernel' && app.picked.id === row.id ? 'picked' : app.sets && app.sets.kernel.has(row.id) ? 'linked' : '',
@@ -74,9 +74,9 @@ class KernelsView {
           meaning: 'the fewest that have to be moved'},
         {title: 'FLOPs', width: '90px', value: row => kernel('flops')(row.id), show: row => kernel('flops')(row.id) ? countText(kernel('flops')(row.id)) : '', right: true,
           meaning: 'of the product in it'},
-        {title: 'ms', width: '80px', ...rate('ms', 3)},
-        {title: 'GB/s', width: '80px', ...rate('gbps', 3)},
-        {title: 'GFLOP/s', width: '90px', ...rate('gflops', 3)},
+        {title: 'time', width: '80px', ...rate('ms'), show: row => row.rates ? timeText(row.rates.ms) : ''},
+        {title: 'GB/s', width: '80px', ...rate('gbps')},
+        {title: 'GFLOP/s', width: '90px', ...rate('gflops')},
         {title: 'of ceiling', width: '140px', right: true, value: row => row.rates ? row.rates.share : undefined,
           show: row => row.rates && row.rates.share !== null ? [meter(row.rates.share), `${Math.round(100 * row.rates.share)} %`] : ''}]});
     this.element = h('section', {class: 'panel', style: {flex: 1}}, h('h2', {}, 'Kernels', this.note), this.table.element);
@@ -128,19 +128,21 @@ class HistoryView {
     this.app = app;
     this.note = h('span', {class: 'soft'});
     const doc = (row, get) => row.doc ? get(row.doc) : undefined;
-    this.table = new Table({label: 'Traces', pick: row => { app.setTrace(row.id); app.setView('pipeline'); },
+    this.table = new Table({label: 'Traces', pick: row => app.setTrace(row.id),
       state: row => row.id === app.traceId ? 'picked' : '',
       columns: [
         {title: 'trace', width: '140px', value: row => row.model.name},
         {title: 'sync', width: '70px', value: row => doc(row, d => d.sync.kind)},
         {title: 'at', width: '1fr', value: row => doc(row, d => d.sync.line === undefined ? '' : row.model.place(d.sync))},
         {title: 'compiled because', width: '1fr', value: row => row.failed ? 'failed' : doc(row, d => d.miss ? d.miss.reason : '')},
-        {title: 'what differed', width: '2fr', value: row => doc(row, missText)},
+        {title: 'what differed', width: '3fr', value: row => doc(row, missText), show: row => marked(doc(row, missText) || '', app.query)},
+        {title: 'nearest known', width: '130px', value: row => doc(row, d => d.miss && d.miss.nearest ? d.miss.nearest.slice(0, 8) : '')},
         {title: 'nodes', width: '80px', value: row => doc(row, d => d.statistics.nodes), right: true},
         {title: 'kernels', width: '80px', value: row => doc(row, d => d.statistics.launches), right: true},
         {title: 'compiled', width: '90px', value: row => doc(row, d => (d.compiled || []).length), right: true, meaning: 'kernels that were not known'},
         {title: 'ms', width: '80px', value: row => doc(row, compileMs), show: row => { const ms = doc(row, compileMs); return ms ? ms.toFixed(1) : ''; }, right: true}]});
-    this.element = h('section', {class: 'panel', style: {flex: 1}}, h('h2', {}, 'Compiled traces', this.note), this.table.element);
+    this.details = h('div', {class: 'details'});
+    this.element = h('section', {class: 'panel', style: {flex: 1}}, h('h2', {}, 'Compiled traces', this.note), this.table.element, this.details);
   }
   show() {
     const {models, query} = this.app;
@@ -149,10 +151,24 @@ class HistoryView {
     this.note.textContent = `${models.length} in order of compilation`;
     this.found = `${rows.length} of ${models.length} traces`;
     this.table.set(rows);
+    this.showDetails();
+  }
+  // Why the trace at hand was compiled, and what to do about it.
+  showDetails() {
+    const {app} = this, {model, models} = app, doc = model && model.doc, miss = doc && doc.miss;
+    const nearest = miss && miss.nearest ? models.findIndex(other => other.doc && other.doc.key === miss.nearest) : -1;
+    const kernels = (doc && doc.kernel_misses || []).map(one => h('div', {}, `${one.name || ''} ${one.reason}: ${one.explanation || ''}`));
+    const facts = [['trace', doc ? [`${model.name} `, link('show its pipeline', () => app.setView('pipeline'))] : ''],
+      ['compiled because', miss ? `${miss.reason}${miss.meaning ? `: ${miss.meaning}` : ''}` : ''], ['what differed', miss ? missText(doc) : ''],
+      ['nearest known', nearest >= 0 ? [link(models[nearest].name, () => app.setTrace(nearest))] : miss && miss.nearest || ''],
+      ['advice', miss && miss.advice || ''], ['kernels', kernels]];
+    this.details.hidden = !doc;
+    this.details.replaceChildren(h('dl', {}, facts.filter(([, value]) => value.length)
+      .flatMap(([name, value]) => [h('dt', {}, name), h('dd', {}, value)])));
   }
 }
 function compileMs(doc) { return (doc.compiled || []).reduce((sum, one) => sum + (one.ms || 0), 0); }
+// What was told of a miss, without the trace's name, which stands in the row already.
 function missText(doc) {
-  const text = doc.miss ? doc.miss.text : '';
-  return typeof text === 'string' ? text : Object.entries(text).map(([name, value]) => `${name}: ${typeof value === 'object' ? JSON.stringify(value) : value}`).join(', ');
+  return doc.miss ? (doc.miss.explanation || '').replace(/^trace [0-9a-f]+ \([^)]*\): /, '') : '';
 }

@@ -100,6 +100,11 @@ class List {
     else this.element.scrollTop = Math.max(0, top - seen / 3);
     this.draw();
   }
+  toTop(test) {
+    const i = this.rows.findIndex(test);
+    this.element.scrollTop = Math.max(0, i - 1) * this.height;
+    this.draw();
+  }
   revealWhere(test) {
     const i = this.rows.findIndex(test);
     if (i >= 0) this.reveal(i);
