@@ -21,7 +21,7 @@ class Model {
     this.buffersOf = this.nodes.map(() => []);
     for (const buffer of doc.buffers) this.buffersOf[buffer.node].push(buffer.id);
     this.refusalsOf = new Map();
-    for (const {node, why} of doc.refusals || []) push(this.refusalsOf, node, why);
+    for (const refusal of doc.refusals) push(this.refusalsOf, refusal.node, refusal);
     this.capturedOf = this.nodes.map(() => []);
     for (const node of this.captured.nodes)
       if (node.became !== undefined) this.capturedOf[node.became].push(node.id);

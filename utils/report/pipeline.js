@@ -156,7 +156,7 @@ class PipelineView {
       ['kernels', separated(model.kernelsOf[node.id].slice(0, 12).map(k => link(model.kernels[k].name, () => app.pick('kernel', k))))],
       ['memory', model.buffersOf[node.id].map(b => model.doc.buffers[b]).map(b => `${bytesText(b.bytes)}, ${model.home(b)}`).join('; ')],
       ['recorded as', model.capturedOf[node.id].slice(0, 12).map(id => `%${id}`).join(' ')],
-      ['not fused', [...new Set(model.refusalsOf.get(node.id) || [])].join('; ')]];
+      ['not fused', (model.refusalsOf.get(node.id) || []).flatMap(one => [h('div', {}, 'with ', link(`%${one.other}`, () => app.pick('node', one.other)), `: ${one.why}`)])]];
     this.details.replaceChildren(h('dl', {}, facts.filter(([, value]) => value.length)
       .flatMap(([name, value]) => [h('dt', {}, name), h('dd', {}, value)])));
   }

@@ -104,12 +104,17 @@ class FusionView {
       columns: [
         {title: 'why', width: '2fr', value: row => row.why, show: row => marked(row.why, app.query)},
         {title: 'node', width: '2fr', value: row => row.node, show: row => this.name(row.node)},
+        {title: 'with', width: '2fr', value: row => row.other, show: row => this.name(row.other)},
         {title: 'scope', width: '2fr', value: row => app.model.nodes[row.node].scope || ''},
         {title: 'line', width: '1.2fr', value: row => app.model.place(app.model.nodes[row.node])},
-        {title: 'kernels', width: '90px', value: row => app.model.kernelsOf[row.node].join(' '), right: true}]});
-    this.element = h('section', {class: 'panel', style: {flex: 1}}, h('h2', {}, 'Not fused', this.note), this.table.element);
+        {title: 'kernels', width: '90px', right: true, value: row => [row.node, row.other].map(id => app.model.kernelsOf[id][0] ?? '').join(' | ')}]});
+    this.advice = h('div', {class: 'details'});
+    this.element = h('section', {class: 'panel', style: {flex: 1}}, h('h2', {}, 'Not fused', this.note), this.table.element, this.advice);
   }
-  name(id) { const {model} = this.app, node = model.nodes[id]; return `%${id} ${node.op} ${model.type(node)}`; }
+  name(id) {
+    const {model} = this.app, node = model.nodes[id];
+    return node ? `%${id} ${node.op} ${model.type(node)}` : '';
+  }
   show() {
     const {model, query} = this.app, all = model.doc.refusals || [];
     const rows = all.filter(row => model.nodes[row.node] && (query.empty || query.matches(`${row.why} ${model.nodeText(model.nodes[row.node])}`)))
@@ -118,6 +123,9 @@ class FusionView {
     for (const {why} of rows) counts.set(why, (counts.get(why) || 0) + 1);
     this.note.textContent = [...counts].sort((a, b) => b[1] - a[1]).map(([why, count]) => `${count} × ${why}`).join(' · ');
     this.found = `${rows.length} of ${all.length} refusals`;
+    const advice = new Map(rows.map(row => [row.why, row.advice || '']));
+    this.advice.hidden = advice.size === 0;
+    this.advice.replaceChildren(h('dl', {}, [...advice].flatMap(([why, text]) => [h('dt', {}, why), h('dd', {}, text)])));
     this.table.set(rows);
   }
 }
