@@ -1,7 +1,7 @@
 // A library that is opened at run time, so that builds need nothing of it.
 //
-// Immutable once open; may be used from any thread. It is closed when the object dies; its code stays
-// mapped, because compilers and drivers leave threads and allocations behind.
+// Immutable once open; may be used from any thread. It is closed when the object dies; its code
+// stays mapped, because compilers and drivers leave threads and allocations behind.
 #pragma once
 #include <span>
 #include <string>

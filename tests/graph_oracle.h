@@ -119,9 +119,10 @@ class Oracle {
     if (!fresh) return entry->second;
     Doubles result = compute(node);
     EXPECT_EQ(int64_t(result.size()), node->shape.numel()) << name_of(node->op);
-    // Only a cast of a floating number saturates; integers wrap.
-    bool whole =
-        is_integer(node->dtype) && !(node->op == OpId::cast && is_floating(node->inputs[0]->dtype));
+    // Only a cast of a floating number saturates; integers wrap. What is computed has no inputs.
+    const bool saturates =
+        node->op == OpId::cast && !node->materialized() && is_floating(node->inputs[0]->dtype);
+    const bool whole = is_integer(node->dtype) && !saturates;
     for (double& value : result)
       value = whole ? wrap_to(node->dtype, int64_t(value)) : round_to(node->dtype, value);
     return known_[node] = std::move(result);
