@@ -106,7 +106,7 @@ class FusionView {
         {title: 'node', width: '2fr', value: row => row.node, show: row => this.name(row.node)},
         {title: 'with', width: '2fr', value: row => row.other, show: row => this.name(row.other)},
         {title: 'scope', width: '2fr', value: row => app.model.nodes[row.node].scope || ''},
-        {title: 'line', width: '1.2fr', value: row => app.model.place(app.model.nodes[row.node])},
+        {title: 'line', width: '200px', value: row => app.model.place(app.model.nodes[row.node])},
         {title: 'kernels', width: '90px', right: true, value: row => [row.node, row.other].map(id => app.model.kernelsOf[id][0] ?? '').join(' | ')}]});
     this.advice = h('div', {class: 'details'});
     this.element = h('section', {class: 'panel', style: {flex: 1}}, h('h2', {}, 'Not fused', this.note), this.table.element, this.advice);
@@ -121,11 +121,12 @@ class FusionView {
       .map((row, i) => ({...row, key: `refusal-${i}`}));
     const counts = new Map();
     for (const {why} of rows) counts.set(why, (counts.get(why) || 0) + 1);
-    this.note.textContent = [...counts].sort((a, b) => b[1] - a[1]).map(([why, count]) => `${count} × ${why}`).join(' · ');
+    this.note.textContent = `${rows.length}`;
     this.found = `${rows.length} of ${all.length} refusals`;
     const advice = new Map(rows.map(row => [row.why, row.advice || '']));
     this.advice.hidden = advice.size === 0;
-    this.advice.replaceChildren(h('dl', {}, [...advice].flatMap(([why, text]) => [h('dt', {}, why), h('dd', {}, text)])));
+    this.advice.replaceChildren(h('dl', {}, [...advice].sort((a, b) => counts.get(b[0]) - counts.get(a[0]))
+      .flatMap(([why, text]) => [h('dt', {}, `${counts.get(why)} × ${why}`), h('dd', {}, text)])));
     this.table.set(rows);
   }
 }
@@ -141,14 +142,13 @@ class HistoryView {
       columns: [
         {title: 'trace', width: '140px', value: row => row.model.name},
         {title: 'sync', width: '70px', value: row => doc(row, d => d.sync.kind)},
-        {title: 'at', width: '1fr', value: row => doc(row, d => d.sync.line === undefined ? '' : row.model.place(d.sync))},
-        {title: 'compiled because', width: '1fr', value: row => row.failed ? 'failed' : doc(row, d => d.miss ? d.miss.reason : '')},
+        {title: 'at', width: '200px', value: row => doc(row, d => d.sync.line === undefined ? '' : row.model.place(d.sync))},
+        {title: 'compiled because', width: '150px', value: row => row.failed ? 'failed' : doc(row, d => d.miss ? d.miss.reason : '')},
         {title: 'what differed', width: '3fr', value: row => doc(row, missText), show: row => marked(doc(row, missText) || '', app.query)},
         {title: 'nearest known', width: '130px', value: row => doc(row, d => d.miss && d.miss.nearest ? d.miss.nearest.slice(0, 8) : '')},
         {title: 'nodes', width: '80px', value: row => doc(row, d => d.statistics.nodes), right: true},
         {title: 'kernels', width: '80px', value: row => doc(row, d => d.statistics.launches), right: true},
-        {title: 'compiled', width: '90px', value: row => doc(row, d => (d.compiled || []).length), right: true, meaning: 'kernels that were not known'},
-        {title: 'ms', width: '80px', value: row => doc(row, compileMs), show: row => { const ms = doc(row, compileMs); return ms ? ms.toFixed(1) : ''; }, right: true}]});
+        {title: 'compiled', width: '90px', value: row => doc(row, d => d.compiled.length), right: true, meaning: 'kernels that were not known'}]});
     this.details = h('div', {class: 'details'});
     this.element = h('section', {class: 'panel', style: {flex: 1}}, h('h2', {}, 'Compiled traces', this.note), this.table.element, this.details);
   }
@@ -175,7 +175,6 @@ class HistoryView {
       .flatMap(([name, value]) => [h('dt', {}, name), h('dd', {}, value)])));
   }
 }
-function compileMs(doc) { return (doc.compiled || []).reduce((sum, one) => sum + (one.ms || 0), 0); }
 // What was told of a miss, without the trace's name, which stands in the row already.
 function missText(doc) {
   return doc.miss ? (doc.miss.explanation || '').replace(/^trace [0-9a-f]+ \([^)]*\): /, '') : '';
