@@ -48,8 +48,11 @@ DiskStore::DiskStore(DiskOptions options) : options_(completed(std::move(options
 
 void DiskStore::warn(std::string_view cause, const std::string& what) noexcept {
   try {
-    std::lock_guard lock(mutex_);
-    if (warned_.emplace(cause).second) options_.warn("the disk cache: " + what);
+    {
+      std::lock_guard lock(mutex_);
+      if (!warned_.emplace(cause).second) return;
+    }
+    options_.warn("the disk cache: " + what);
   } catch (const std::exception&) {  // a warning is worth no failure
   }
 }

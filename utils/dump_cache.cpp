@@ -18,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 namespace encore {
 namespace {
@@ -128,8 +129,9 @@ void list(const Arguments& arguments) {
   std::erase_if(rows, [&](const Row& row) {
     return is_temporary(row) || (!arguments.kind.empty() && row.kind != arguments.kind);
   });
-  std::stable_sort(rows.begin(), rows.end(),
-                   [](const Row& a, const Row& b) { return a.unused < b.unused; });
+  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
+    return std::tie(a.unused, a.file.digits) < std::tie(b.unused, b.file.digits);
+  });
   if (arguments.json) {
     Json all = Json::array();
     for (const Row& row : rows) all.push_back(to_json(row));
