@@ -35,6 +35,7 @@
 #include <encore/utils/data_loader.h>
 #include <encore/utils/dump.h>
 #include <encore/utils/idx.h>
+#include <encore/utils/profiler.h>
 #include <encore/utils/progress.h>
 #include <encore/utils/stats.h>
 #include <encore/utils/table.h>

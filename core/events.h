@@ -12,6 +12,9 @@
 //   trace                          text: all of the above but the listings, as JSON
 //   program, end                   text: the launches, the statistics
 // A begin without an end is a compilation that failed.
+//
+// Where time goes is told by spans (core/span.h) and by kernels. What is timed on this thread
+// nests; what overlaps that has a `track` of its own and no `begin`, and is told when it is known.
 #pragma once
 #include <encore/core/location.h>
 
@@ -23,15 +26,19 @@
 namespace encore {
 
 // EVENT(kind, what `name` is, what `value` is)
-#define ENCORE_EVENTS(EVENT)                                           \
-  EVENT(pass, "the pass, or as above", "none")                         \
-  EVENT(compile, "the kernel", "nanoseconds")                          \
-  EVENT(miss, "why a trace or kernel was not known", "none")           \
-  EVENT(fusion_refusal, "why two nodes do not share a kernel", "none") \
-  EVENT(launch, "the kernel", "segments")                              \
-  EVENT(sync, "read, step or cut", "nodes computed")                   \
-  EVENT(allocation, "of what", "bytes")                                \
-  EVENT(cut, "what ran out: nodes or bytes", "pending nodes")
+#define ENCORE_EVENTS(EVENT)                                            \
+  EVENT(pass, "the pass, or as above", "none")                          \
+  EVENT(compile, "the kernel", "nanoseconds")                           \
+  EVENT(miss, "why a trace or kernel was not known", "none")            \
+  EVENT(fusion_refusal, "why two nodes do not share a kernel", "none")  \
+  EVENT(launch, "the kernel", "segments")                               \
+  EVENT(sync, "read, step or cut", "nodes computed")                    \
+  EVENT(allocation, "of what", "bytes")                                 \
+  EVENT(cut, "what ran out: nodes or bytes", "pending nodes")           \
+  EVENT(begin, "the span or kernel that begins on this thread", "none") \
+  EVENT(span, "the span that ended", "nanoseconds")                     \
+  EVENT(kernel, "the kernel that ran", "nanoseconds")                   \
+  EVENT(counter, "of what", "how much there is now")
 
 enum class EventKind : uint8_t {
 #define EVENT(kind, name, value) kind,
@@ -45,6 +52,9 @@ struct Event {
   std::string_view text;  // a body or an explanation
   int64_t value = 0;
   Location where{};
+  int64_t start = 0;            // span, kernel: nanoseconds of the steady clock
+  int64_t bytes = 0;            // span, kernel: that it had to move, where known
+  std::string_view track = {};  // what it ran on; empty: this thread
 };
 
 namespace events {
@@ -57,9 +67,11 @@ inline constexpr Kinds all_kinds = ~Kinds(0);
 inline std::atomic<Kinds> wanted_kinds{0};
 
 /// Ask before making an event's text: somebody listens to this kind.
-inline bool wanted(EventKind kind) {
-  return wanted_kinds.load(std::memory_order_relaxed) & bit(kind);
-}
+inline bool wanted(Kinds kinds) { return wanted_kinds.load(std::memory_order_relaxed) & kinds; }
+inline bool wanted(EventKind kind) { return wanted(bit(kind)); }
+/// What somebody hears who times this thread.
+inline constexpr Kinds times = bit(EventKind::begin) | bit(EventKind::span);
+inline constexpr Kinds kernel_times = bit(EventKind::begin) | bit(EventKind::kernel);
 void report(const Event& event);
 
 /// Returns an id for `ignore`.

@@ -57,8 +57,20 @@ struct Progress {
   uint32_t graphs = 0;    // launches of whole graphs
 };
 
+/// What people want to know of one launch; reported beside its time.
+struct Label {
+  std::string name;
+  // Lines: "segments N"; "flops N" of a contraction; "at FILE:LINE", "in SCOPE" of what it computes.
+  std::string about;
+  int64_t bytes = 0;  // the least that it has to move
+};
+using Labels = std::vector<Label>;
+
 /// The launches of a program in order, to be run again and again with other segments. Used by one
 /// thread at a time.
+///
+/// Where somebody listens to EventKind::kernel each launch is timed and reported with its label; a
+/// device that works asynchronously reports when it knows, at the latest at `synchronize`.
 class Sequence {
  public:
   virtual ~Sequence() = default;
@@ -90,8 +102,9 @@ class Backend {
   /// Throws Error for bytes that are not this kernel's, or damaged.
   virtual std::shared_ptr<const Executable> load(const Kernel& kernel, const Binary& binary) = 0;
   virtual std::vector<Listing> listings(const Kernel& kernel) = 0;
-  /// Launches one after the other, unless the backend knows better.
-  virtual std::unique_ptr<Sequence> sequence(std::vector<std::shared_ptr<const Executable>> code);
+  /// Launches one after the other, unless the backend knows better. One label a launch.
+  virtual std::unique_ptr<Sequence> sequence(std::vector<std::shared_ptr<const Executable>> code,
+                                             std::shared_ptr<const Labels> labels);
 
   /// At least `bytes` (0 is allowed), aligned to 64; throws OutOfMemory.
   virtual Ref<Buffer> allocate(size_t bytes) = 0;

@@ -1,5 +1,6 @@
 #include <encore/core/error.h>
 #include <encore/core/settings.h>
+#include <encore/core/span.h>
 #include <encore/jit/backend.h>
 #include <encore/jit/cpu/cpu_backend.h>
 #include <encore/jit/cuda/cuda_backend.h>
@@ -12,23 +13,43 @@ namespace {
 
 class PlainSequence final : public Sequence {
  public:
-  explicit PlainSequence(std::vector<std::shared_ptr<const Executable>> code)
-      : code_(std::move(code)) {}
+  PlainSequence(std::vector<std::shared_ptr<const Executable>> code,
+                std::shared_ptr<const Labels> labels)
+      : code_(std::move(code)), labels_(std::move(labels)) {}
   void run(std::span<const std::span<const Segment>> launches, Progress& progress) override {
+    bool timed = events::wanted(events::kernel_times);
     for (size_t i = 0; i < launches.size(); ++i) {
       progress.launched = true;
-      code_[i]->launch(launches[i]);
+      if (timed)
+        launch_timed(i, launches[i]);
+      else
+        code_[i]->launch(launches[i]);
     }
   }
 
  private:
+  void launch_timed(size_t i, std::span<const Segment> segments) const {
+    const Label& label = (*labels_)[i];
+    Event event{EventKind::begin, label.name, {}};
+    events::report(event);
+    event.start = steady_now();
+    code_[i]->launch(segments);
+    event.value = steady_now() - event.start;
+    event.kind = EventKind::kernel;
+    event.text = label.about;
+    event.bytes = label.bytes;
+    events::report(event);
+  }
+
   std::vector<std::shared_ptr<const Executable>> code_;
+  std::shared_ptr<const Labels> labels_;
 };
 
 }  // namespace
 
-std::unique_ptr<Sequence> Backend::sequence(std::vector<std::shared_ptr<const Executable>> code) {
-  return std::make_unique<PlainSequence>(std::move(code));
+std::unique_ptr<Sequence> Backend::sequence(std::vector<std::shared_ptr<const Executable>> code,
+                                            std::shared_ptr<const Labels> labels) {
+  return std::make_unique<PlainSequence>(std::move(code), std::move(labels));
 }
 
 DeviceBytes Backend::device_bytes() const {

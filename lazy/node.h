@@ -101,6 +101,10 @@ class PendingList {
   /// Place and op of the node that the list began with.
   Location first_location() const { return first_location_; }
   OpId first_op() const { return first_op_; }
+  /// When the list was last begun, or a sync left something in it; 0: nobody listens, or before
+  /// that.
+  int64_t recording_since() const { return recording_since_; }
+  void set_recording_since(int64_t nanoseconds) { recording_since_ = nanoseconds; }
 
   /// The slots in record order, holes null; nobody destroys a listed node while one lives. One
   /// whose count is zero is about to be destroyed and must not be held. Owner only.
@@ -128,6 +132,7 @@ class PendingList {
   Location first_location_;
   OpId first_op_ = OpId::leaf;
   bool retired_ = false;
+  int64_t recording_since_ = 0;
   std::atomic_flag lock_ = ATOMIC_FLAG_INIT;
   // Removed by other threads.
   std::atomic<int64_t> live_elsewhere_{0}, bytes_elsewhere_{0};

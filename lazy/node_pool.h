@@ -1,6 +1,7 @@
 // A thread's memory for nodes and the short steps of recording and releasing, to be inlined by the
 // files of lazy/ that record and release.
 #pragma once
+#include <encore/core/span.h>
 #include <encore/lazy/node.h>
 
 #include <algorithm>
@@ -88,6 +89,8 @@ inline void PendingList::add(Node* node) {
     devices_.clear();
     first_location_ = node->location;
     first_op_ = node->op;
+    if (events::wanted(events::times)) [[unlikely]]
+      recording_since_ = steady_now();
   }
   if (devices_.empty() || devices_.back() != node->device) [[unlikely]]
     note_device(node->device);

@@ -226,7 +226,10 @@ Node* new_plain(OpId op, Location where, SomeArg&... args) {
 }  // namespace
 
 Scope::Scope(const char* name, Location where, Inside inside)
-    : outer_name_(context.scope), outer_location_(context.location), outer_active_(context.scoped) {
+    : outer_name_(context.scope),
+      outer_location_(context.location),
+      outer_active_(context.scoped),
+      span_("scope", name, context.scoped ? context.location : where) {
   context.scope = join_scopes(context.scope, name);
   if (!context.scoped) context.location = where;
   context.scoped = inside == Inside::library;

@@ -1,5 +1,6 @@
 // How ops become nodes. Op functions and gradient rules are written against these few functions.
 #pragma once
+#include <encore/core/span.h>
 #include <encore/lazy/tensor.h>
 
 namespace encore {
@@ -25,6 +26,7 @@ class Scope {
   const char* outer_name_;
   Location outer_location_;
   bool outer_active_;
+  Span span_;
 };
 
 /// Nodes recorded under it carry exactly this place and name: gradient nodes carry their forward node's.

@@ -84,6 +84,8 @@ Function* find_function(LoadedModule& module, const std::string& symbol) {
 struct Event {
   size_t after = 0;  // done once so many operations ran
 };
+/// The device's clock: each operation takes this long.
+constexpr float milliseconds_per_operation = 0.25f;
 struct Node {
   Launch launch;
 };
@@ -186,6 +188,13 @@ FAKE(cuEventCreate, (CUevent * event, unsigned), *event = reinterpret_cast<CUeve
 FAKE(cuEventRecord, (CUevent event, CUstream),
      reinterpret_cast<Event*>(event)->after = state().ran + state().queue.size();)
 FAKE(cuEventSynchronize, (CUevent event), run_until(reinterpret_cast<Event*>(event)->after);)
+FAKE(cuEventQuery, (CUevent event),
+     if (state().ran < reinterpret_cast<Event*>(event)->after) return CUDA_ERROR_NOT_READY;)
+FAKE(cuEventElapsedTime, (float* milliseconds, CUevent begin, CUevent end),
+     size_t first = reinterpret_cast<Event*>(begin)->after;
+     size_t last = reinterpret_cast<Event*>(end)->after;
+     if (state().ran < last) return CUDA_ERROR_NOT_READY;
+     *milliseconds = milliseconds_per_operation * float(last - first);)
 FAKE(cuEventDestroy_v2, (CUevent event), delete reinterpret_cast<Event*>(event);
      --state().seen.events;)
 FAKE(cuMemGetInfo_v2, (size_t* free, size_t* total), *total = state().seen.memory;

@@ -1,10 +1,11 @@
-#include <encore/core/events.h>
 #include <encore/core/settings.h>
+#include <encore/core/span.h>
 #include <encore/trace/collapse_axes.h>
 #include <encore/trace/compact_sizes.h>
 #include <encore/trace/describe.h>
 #include <encore/trace/fuse.h>
 #include <encore/trace/join_kernels.h>
+#include <encore/trace/label_launches.h>
 #include <encore/trace/lower.h>
 #include <encore/trace/orient_contraction.h>
 #include <encore/trace/pipeline.h>
@@ -68,6 +69,7 @@ std::vector<std::shared_ptr<const jit::Executable>> compile_kernels(
     }
     requests.push_back({&lowered.kernels[k].kernel, false});
   }
+  Span span("build");
   auto start = std::chrono::steady_clock::now();
   int64_t compiled = 0;
   auto result = kernels.get(backend, requests, compiled);
@@ -98,8 +100,7 @@ void add_launches(const LoweredTrace& lowered, const std::vector<uint32_t>& laun
                   Program& program) {
   for (size_t k = 0; k < lowered.kernels.size(); ++k) {
     const PlannedKernel& planned = lowered.kernels[k];
-    if (launch_of[k] == program.launches.size())
-      program.launches.push_back({{}, planned.kernel.name});
+    if (launch_of[k] == program.launches.size()) program.launches.push_back({});
     Program::Segment segment{planned.buffers, {}, planned.scalar_slots};
     for (const jit::Size& size : planned.kernel.sizes) segment.sizes.push_back(size.value);
     program.pointer_count += uint32_t(segment.buffers.size());
@@ -112,7 +113,7 @@ void add_launches(const LoweredTrace& lowered, const std::vector<uint32_t>& laun
 std::string launches_text(const Program& program) {
   std::string text;
   for (size_t i = 0; i < program.launches.size(); ++i)
-    text += fmt::format("launch {:>3} {} x{}\n", i, program.launches[i].name,
+    text += fmt::format("launch {:>3} {} x{}\n", i, (*program.labels)[i].name,
                         program.launches[i].segments.size());
   return text;
 }
@@ -140,10 +141,15 @@ Planned plan_with(const Graph& graph, jit::Backend& backend, bool updates_apart)
   jit::Limits limits = backend.limits();
   const uint32_t most = limits.instructions;
   do {
-    planned.fusion = fuse(graph, limits, updates_apart);
+    {
+      Span span("pass", "fuse");
+      planned.fusion = fuse(graph, limits, updates_apart);
+    }
+    Span span("pass", "lower");
     planned.lowered = lower(graph, planned.fusion, limits);
     limits.instructions /= 2;
   } while (!fits(planned.lowered, most) && limits.instructions > 0);
+  Span span("pass", "plan");
   for (PlannedKernel& kernel : planned.lowered.kernels) {
     orient_contraction(kernel.kernel);
     collapse_axes(kernel.kernel, settings().strict);
@@ -169,7 +175,10 @@ Planned plan(Graph graph, jit::Backend& backend) {
   report("captured", [&] { return to_text(graph); });
   const bool listened = events::wanted(EventKind::pass);
   std::vector<NodeId> became;
-  Graph simplified = simplify(graph, listened ? &became : nullptr);
+  Graph simplified = [&] {
+    Span span("pass", "simplify");
+    return simplify(graph, listened ? &became : nullptr);
+  }();
   report("simplified", [&] { return to_text(simplified); });
   Planned planned = plan_within_memory(simplified, backend);
   planned.graph = std::move(simplified);
@@ -187,6 +196,7 @@ std::shared_ptr<const Program> compile(const Capture& capture, jit::Backend& bac
 
 std::shared_ptr<const Program> compile(Graph graph, const Capture& capture, jit::Backend& backend,
                                        KernelStore& kernels, Location where) {
+  Span span("compile", {}, where);
   report("begin", [&] { return capture.key.hex(); }, where);
   const Planned planned = plan(std::move(graph), backend);
   report_refusals(planned.graph, planned.fusion);
@@ -201,7 +211,9 @@ std::shared_ptr<const Program> compile(Graph graph, const Capture& capture, jit:
   });
   auto code = compile_kernels(planned.lowered, planned.order.launch_of, backend, kernels);
   add_launches(planned.lowered, planned.order.launch_of, *program);
-  program->sequence = backend.sequence(std::move(code));
+  program->labels = std::make_shared<const jit::Labels>(
+      label_launches(planned.graph, planned.fusion, planned.lowered, planned.order.launch_of));
+  program->sequence = backend.sequence(std::move(code), program->labels);
   report("program", [&] { return launches_text(*program); });
   report("end", [&] {
     return fmt::format("nodes {}\nclusters {}\nkernels {}\nlaunches {}\narena bytes {}\n",

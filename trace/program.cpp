@@ -1,4 +1,4 @@
-#include <encore/core/events.h>
+#include <encore/core/span.h>
 #include <encore/lazy/compute_bits.h>
 #include <encore/trace/program.h>
 
@@ -6,6 +6,8 @@ namespace encore::trace {
 
 int64_t Program::bytes() const {
   int64_t total = int64_t(sizeof *this + words.size() * 8 + places.size() * sizeof(Place));
+  for (const jit::Label& label : *labels)
+    total += int64_t(sizeof label + label.name.size() + label.about.size());
   for (const Launch& launch : launches)
     for (const Segment& segment : launch.segments)
       total += int64_t(sizeof segment + segment.buffers.size() * 4 + segment.sizes.size() * 8);
@@ -51,9 +53,11 @@ std::vector<Ref<Buffer>> bind(const Program& program, const Capture& capture, ji
 
 /// The host allocates anew at once; there the arena is no one's between two replays.
 struct ReleaseHostArena {
-  Ref<Buffer>& arena;
+  ReplayScratch& scratch;
   ~ReleaseHostArena() {
-    if (arena && arena->device() == cpu) arena = nullptr;
+    if (!scratch.arena || scratch.arena->device() != cpu) return;
+    scratch.released_bytes = int64_t(scratch.arena->bytes());
+    scratch.arena = nullptr;
   }
 };
 
@@ -61,8 +65,10 @@ struct ReleaseHostArena {
 
 std::vector<Ref<Buffer>> replay(const Program& program, const Capture& capture,
                                 jit::Backend& backend, ReplayScratch& scratch) {
+  Span span("replay");
   scratch.progress = {};
-  ReleaseHostArena release{scratch.arena};
+  scratch.released_bytes = 0;
+  ReleaseHostArena release{scratch};
   std::vector<Ref<Buffer>> outputs = bind(program, capture, backend, scratch);
   scratch.pointers.resize(program.pointer_count);
   scratch.scalars.resize(program.scalar_count);
@@ -83,8 +89,11 @@ std::vector<Ref<Buffer>> replay(const Program& program, const Capture& capture,
   }
   program.sequence->run(scratch.launches, scratch.progress);
   if (events::wanted(EventKind::launch))
-    for (const Program::Launch& launch : program.launches)
-      events::report({EventKind::launch, launch.name, {}, int64_t(launch.segments.size())});
+    for (size_t i = 0; i < program.launches.size(); ++i)
+      events::report({EventKind::launch,
+                      (*program.labels)[i].name,
+                      {},
+                      int64_t(program.launches[i].segments.size())});
   return outputs;
 }
 

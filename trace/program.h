@@ -17,7 +17,6 @@ struct Program {
   };
   struct Launch {
     std::vector<Segment> segments;
-    std::string name;
   };
   /// In a leaf's memory, else in that of a new buffer, else in the arena.
   struct Place {
@@ -30,8 +29,9 @@ struct Program {
 
   std::vector<uint64_t> words;  // the trace's key in full
   std::vector<Launch> launches;
-  std::unique_ptr<jit::Sequence> sequence;  // runs them
-  std::vector<Place> places;                // by buffer
+  std::shared_ptr<const jit::Labels> labels;  // by launch
+  std::unique_ptr<jit::Sequence> sequence;    // runs them
+  std::vector<Place> places;                  // by buffer
   std::vector<uint32_t> output_buffers;
   std::vector<uint32_t> overwritten_leaves;  // slots
   int64_t arena_bytes = 0;
@@ -49,7 +49,8 @@ struct ReplayScratch {
   std::vector<uint64_t> scalars;
   std::vector<jit::Segment> segments;
   std::vector<std::span<const jit::Segment>> launches;
-  jit::Progress progress;  // of the latest replay
+  int64_t released_bytes = 0;  // of the arena that the latest replay gave back
+  jit::Progress progress;      // of the latest replay
 };
 
 /// Runs the program on the capture's leaves and scalars; one buffer per output. Everything is

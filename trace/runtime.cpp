@@ -1,5 +1,5 @@
-#include <encore/core/events.h>
 #include <encore/core/settings.h>
+#include <encore/core/span.h>
 #include <encore/lazy/no_sync_scope.h>
 #include <encore/trace/check_numerics.h>
 #include <encore/trace/pipeline.h>
@@ -49,6 +49,25 @@ std::vector<Device> devices_of(std::span<Node* const> roots, SyncKind kind) {
   return devices;
 }
 
+constexpr std::string_view kind_of(Device device) {
+  return device.kind == DeviceKind::cpu ? "cpu" : "cuda";
+}
+
+/// Tells how long this thread recorded before a sync, and starts that clock anew after it.
+class RecordingTime {
+ public:
+  RecordingTime() {
+    if (!events::wanted(events::times)) return;
+    int64_t since = pending_list().recording_since(), now = steady_now();
+    if (since)
+      events::report({EventKind::span, "record", {}, now - since, {}, since, 0, "recording"});
+  }
+  ~RecordingTime() {
+    if (events::wanted(events::times))
+      pending_list().set_recording_since(pending_list().size() ? steady_now() : 0);
+  }
+};
+
 /// Runs `work`; errors from where no place is known get the user's.
 template <class Work>
 auto at_place(Location where, Work work) {
@@ -78,6 +97,8 @@ void Runtime::evaluate(std::span<Node* const> roots, SyncKind kind, Location whe
       std::all_of(roots.begin(), roots.end(), [](Node* node) { return node->materialized(); }))
     return;
   std::vector<Device> devices = devices_of(roots, kind);
+  RecordingTime recording;
+  Span span("sync", name_of(kind), where);
   std::lock_guard lock(mutex_);
   at_place(where, [&] {
     if (devices.size() == 1) return evaluate_on(devices[0], roots, kind, where);
@@ -97,7 +118,10 @@ void Runtime::evaluate_on(Device device, std::span<Node* const> roots, SyncKind 
     ~Clear() { capture.clear(); }
   } clear{capture_};
   Stopwatch watch;
-  capture(roots, kind, device, capture_);
+  {
+    Span span("capture");
+    capture(roots, kind, device, capture_);
+  }
   watch.stop(counters().capture_nanoseconds);
   if (capture_.outputs.empty()) return;
   ++counters().syncs;
@@ -106,15 +130,32 @@ void Runtime::evaluate_on(Device device, std::span<Node* const> roots, SyncKind 
   if (events::wanted(EventKind::sync))
     events::report({EventKind::sync, name_of(kind), {}, int64_t(capture_.nodes.size()), where});
   jit::Backend& backend = jit::backend(device);
-  std::shared_ptr<const Program> program = find_or_compile(capture_, backend, where);
+  std::shared_ptr<const Program> program;
+  {
+    Span span("find");
+    program = find_or_compile(capture_, backend, where);
+  }
   Stopwatch replay_watch;
   std::vector<Ref<Buffer>> outputs = replay_or_lose(*program, device);
   replay_watch.stop(counters().replay_nanoseconds);
+  if (events::wanted(EventKind::counter)) report_memory(device);
   std::optional<Error> culprit;
   if (settings().check_numerics)
     culprit = find_culprit(capture_, outputs, backend, kernels_, scratch_of(device), where);
   publish(std::move(outputs));
   if (culprit) throw *culprit;
+}
+
+void Runtime::report_memory(Device device) {
+  auto tell = [&](const char* what, int64_t bytes) {
+    std::string name = fmt::format("{} {}", encore::name_of(device), what);
+    events::report({EventKind::counter, name, {}, bytes});
+  };
+  tell("live bytes", jit::backend(device).live_bytes());
+  const ReplayScratch& scratch = scratch_of(device);
+  tell("arena bytes", scratch.arena ? int64_t(scratch.arena->bytes()) : scratch.released_bytes);
+  events::report({EventKind::counter, "program cache bytes", {}, programs_.bytes()});
+  events::report({EventKind::counter, "kernel cache bytes", {}, kernels_.held_bytes()});
 }
 
 ReplayScratch& Runtime::scratch_of(Device device) {
@@ -254,12 +295,14 @@ Ref<Buffer> Runtime::allocate(Device device, size_t bytes, Location where) {
 
 void Runtime::copy_to_device(const Buffer& to, const void* from, size_t bytes, Location where) {
   if (!bytes) return;
+  Span span("copy to", kind_of(to.device()), where, int64_t(bytes));
   at_place(where, [&] { jit::backend(to.device()).copy_to_device(to.data(), from, bytes); });
 }
 
 void Runtime::copy_to_host(void* to, const Buffer& from, size_t offset, size_t bytes,
                            Location where) {
   if (!bytes) return;
+  Span span("copy from", kind_of(from.device()), where, int64_t(bytes));
   at_place(where, [&] {
     jit::backend(from.device())
         .copy_to_host(to, static_cast<const std::byte*>(from.data()) + offset, bytes);

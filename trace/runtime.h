@@ -72,6 +72,7 @@ class Runtime final : public Evaluator {
   void make_room(Device device);
   ReplayScratch& scratch_of(Device device);
   void publish(std::vector<Ref<Buffer>> buffers);
+  void report_memory(Device device);
 
   std::mutex mutex_;
   Programs programs_;

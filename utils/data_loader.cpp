@@ -1,6 +1,8 @@
+#include <encore/core/span.h>
 #include <encore/lazy/create.h>
 #include <encore/utils/data_loader.h>
 #include <fmt/format.h>
+#include <pthread.h>
 
 #include <condition_variable>
 #include <cstring>
@@ -62,6 +64,7 @@ class DataLoader::Pass {
   bool finished() const { return delivered_ == batches_; }
   Batch next() {
     if (options_.workers == 0) return make(delivered_++);
+    Span span("wait for batch");
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return ready_.count(delivered_) != 0; });
     Made made = std::move(ready_.extract(delivered_++).mapped());
@@ -78,12 +81,14 @@ class DataLoader::Pass {
   };
 
   Batch make(int64_t number) const {
+    Span span("load batch");
     int64_t first = number * options_.batch_size;
     int64_t count = std::min<int64_t>(options_.batch_size, int64_t(order_.size()) - first);
     return dataset_.batch(std::span(order_).subspan(size_t(first), size_t(count)));
   }
 
   void work() {
+    pthread_setname_np(pthread_self(), "data loader");
     std::unique_lock lock(mutex_);
     while (true) {
       changed_.wait(lock, [&] {

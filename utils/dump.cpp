@@ -3,6 +3,8 @@
 #include <encore/trace/runtime.h>
 #include <encore/utils/bundle.h>
 #include <encore/utils/dump.h>
+#include <encore/utils/nvtx.h>
+#include <encore/utils/profiler.h>
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -97,6 +99,10 @@ bool detail::start_listeners() {
     try {
       if (!settings().dump.empty()) write_bundles(settings().dump);
       if (!settings().log.empty()) log_events(settings().log);
+      if (!settings().profile.empty()) Profiler::profile_process(settings().profile);
+      if (settings().nvtx)
+        if (std::string why = forward_to_nvtx(); !why.empty())
+          fmt::print(stderr, "encore: ENCORE_NVTX: no tool listens: {}\n", why);
     } catch (const std::exception& error) {
       fmt::print(stderr, "encore: {}\n", error.what());
     }

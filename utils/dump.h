@@ -1,6 +1,7 @@
 // Seeing what runs: bundles of files, events on stderr.
 //
-// ENCORE_DUMP=DIR and ENCORE_LOG=compile,sync,… start the same from outside. Any thread may call
+// ENCORE_DUMP=DIR and ENCORE_LOG=compile,sync,… start the same from outside, as ENCORE_PROFILE=FILE
+// does a profiler (utils/profiler.h). Any thread may call
 // these.
 #pragma once
 #include <encore/lazy/tensor.h>
@@ -24,7 +25,7 @@ uint32_t write_bundles(const std::string& folder);
 uint32_t log_events(std::string_view words);
 
 namespace detail {
-/// Starts what ENCORE_DUMP and ENCORE_LOG ask for, once.
+/// Starts what ENCORE_DUMP, ENCORE_LOG and ENCORE_PROFILE ask for, once.
 bool start_listeners();
 // A program that includes the umbrella refers to the listeners, so static linking keeps them.
 inline const bool listeners_started = start_listeners();

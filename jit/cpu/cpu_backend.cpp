@@ -1,4 +1,5 @@
 #include <encore/core/error.h>
+#include <encore/core/span.h>
 #include <encore/jit/cpu/contraction.h>
 #include <encore/jit/cpu/cpu_backend.h>
 #include <encore/jit/cpu/emitter.h>
@@ -37,7 +38,7 @@ class LoopExecutable : public Executable {
  public:
   LoopExecutable(const Kernel& kernel, Object object)
       : launcher_(kernel),
-        code_(load_object(object)),
+        code_(load_object(object, kernel.name)),
         function_(find<KernelFunction>(code_.get(), kernel_symbol, kernel)) {}
   void launch(std::span<const Segment> segments) const override {
     launcher_.launch(function_, segments);
@@ -54,7 +55,7 @@ class LoopExecutable : public Executable {
 class ContractionExecutable : public Executable {
  public:
   ContractionExecutable(const Kernel& kernel, Isa isa, Object object) : kernel_(kernel), isa_(isa) {
-    if (!object.empty()) code_ = load_object(object);
+    if (!object.empty()) code_ = load_object(object, kernel.name);
     using Evaluate = decltype(OperandEvaluator::evaluate);
     auto evaluator = [&](bool a) {
       const char* symbol = a ? operand_a_symbol : operand_b_symbol;
@@ -105,6 +106,7 @@ class CpuBackend : public Backend {
   }
 
   std::shared_ptr<const Executable> load(const Kernel& kernel, const Binary& binary) override {
+    Span span("load kernel", kernel.name);
     Object object = unseal(kernel, fingerprint(), binary);
     if (contraction_needs(kernel).blocked)
       return std::make_shared<ContractionExecutable>(kernel, isa_, object);
@@ -156,6 +158,7 @@ class CpuBackend : public Backend {
   }
 
   Binary compile_one(const Kernel& kernel) {
+    Span span("compile kernel", kernel.name);
     llvm::LLVMContext context;
     std::unique_ptr<llvm::Module> module = make_module(kernel, context);
     std::vector<std::byte> object;

@@ -1,6 +1,8 @@
 #include <asmjit/asmjit.h>
 #include <encore/core/error.h>
+#include <encore/jit/cpu/jit_symbols.h>
 #include <encore/jit/cpu/micro_kernel.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
@@ -356,6 +358,14 @@ Table& table() {
   return table;
 }
 
+void announce_forever(const MicroTile& tile, MicroKernel kernel, size_t bytes) {
+  std::string name =
+      fmt::format("encore_micro_{}_{}x{}", name_of(tile.dtype), tile.rows, tile.vectors);
+  std::unique_ptr<AnnouncedCode> announced =
+      announce({{name, reinterpret_cast<const void*>(kernel), bytes}});
+  (void)announced.release();  // as the code itself
+}
+
 MicroKernel generate(const MicroTile& tile) {
   ENCORE_ASSERT(tile.rows >= 1 && tile.rows <= most_tile_rows(tile.isa, tile.vectors));
   std::lock_guard lock(table().mutex);
@@ -370,6 +380,7 @@ MicroKernel generate(const MicroTile& tile) {
   MicroKernel kernel = nullptr;
   if (table().runtime.add(&kernel, &code) != asmjit::kErrorOk)
     throw Error("no executable memory for a micro-kernel", {});
+  if (wants_symbols()) announce_forever(tile, kernel, code.codeSize());
   slot.store(kernel, std::memory_order_release);
   return kernel;
 }

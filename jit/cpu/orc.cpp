@@ -1,4 +1,6 @@
 #include <encore/core/error.h>
+#include <encore/jit/cpu/emitter.h>
+#include <encore/jit/cpu/jit_symbols.h>
 #include <encore/jit/cpu/orc.h>
 #include <fmt/format.h>
 #include <llvm/ExecutionEngine/Orc/Core.h>
@@ -6,6 +8,7 @@
 #include <llvm/ExecutionEngine/Orc/MapperJITLinkMemoryManager.h>
 #include <llvm/ExecutionEngine/Orc/MemoryMapper.h>
 #include <llvm/ExecutionEngine/Orc/ObjectLinkingLayer.h>
+#include <llvm/Object/ELFObjectFile.h>
 #include <llvm/Support/MemoryBuffer.h>
 
 #include <atomic>
@@ -123,16 +126,38 @@ class Library : public LoadedCode {
   ~Library() override { session().remove(library_); }
   void* find(std::string_view symbol) const override { return session().find(library_, symbol); }
   size_t bytes() const override { return bytes_; }
+  /// `object`: what was loaded.
+  void announce_functions(std::span<const std::byte> object, std::string_view kernel) {
+    std::vector<CodeSymbol> symbols;
+    llvm::StringRef text(reinterpret_cast<const char*>(object.data()), object.size());
+    auto file = need(llvm::object::ObjectFile::createObjectFile({text, "kernel"}));
+    for (llvm::object::ELFSymbolRef symbol : file->symbols()) {
+      if (symbol.getELFType() != llvm::ELF::STT_FUNC) continue;
+      std::string name = need(symbol.getName()).str();
+      if (void* address = find(name))
+        symbols.push_back({shown_name(name, kernel), address, size_t(symbol.getSize())});
+    }
+    announced_ = announce(symbols);
+  }
 
  private:
+  /// "encore_finish" of kernel "mul_add" -> "encore_mul_add.finish"
+  static std::string shown_name(const std::string& symbol, std::string_view kernel) {
+    std::string name = fmt::format("encore_{}", kernel);
+    return symbol == kernel_symbol ? name : name + "." + symbol.substr(symbol.find('_') + 1);
+  }
+
   JITDylib& library_;
+  std::unique_ptr<AnnouncedCode> announced_;
   size_t bytes_;
 };
 
 }  // namespace
 
-std::unique_ptr<LoadedCode> load_object(std::span<const std::byte> object) {
-  return std::make_unique<Library>(session().add(object), object.size());
+std::unique_ptr<LoadedCode> load_object(std::span<const std::byte> object, std::string_view name) {
+  auto library = std::make_unique<Library>(session().add(object), object.size());
+  if (wants_symbols()) library->announce_functions(object, name);
+  return library;
 }
 
 }  // namespace encore::jit

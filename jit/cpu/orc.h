@@ -19,7 +19,8 @@ class LoadedCode {
   virtual size_t bytes() const = 0;
 };
 
-/// Links an ELF object of `MachineCode::object`; throws Error for bytes that are none.
-std::unique_ptr<LoadedCode> load_object(std::span<const std::byte> object);
+/// Links an ELF object of `MachineCode::object`; throws Error for bytes that are none. `name`: the
+/// kernel's, for those that ENCORE_JIT_SYMBOLS tells.
+std::unique_ptr<LoadedCode> load_object(std::span<const std::byte> object, std::string_view name);
 
 }  // namespace encore::jit

@@ -28,7 +28,7 @@ std::string symbol_of(const Kernel& kernel) { return "k" + key_of(kernel).hex();
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(int index)
-      : gpu_(index), memory_(gpu_), staging_(gpu_), compiler_(nvrtc_version()) {}
+      : gpu_(index), memory_(gpu_), staging_(gpu_), timer_(gpu_), compiler_(nvrtc_version()) {}
 
   std::string name() const override { return fmt::format("cuda:{}", gpu_.index()); }
   std::string fingerprint() const override {
@@ -76,8 +76,10 @@ class CudaBackend final : public Backend {
     return {{"cuda", text}, {"ptx", compile_to_ptx(text, gpu_.compute_capability())}};
   }
 
-  std::unique_ptr<Sequence> sequence(std::vector<std::shared_ptr<const Executable>> code) override {
-    return std::make_unique<GraphSequence>(gpu_, memory_, std::move(code));
+  std::unique_ptr<Sequence> sequence(std::vector<std::shared_ptr<const Executable>> code,
+                                     std::shared_ptr<const Labels> labels) override {
+    return std::make_unique<GraphSequence>(gpu_, memory_, std::move(code), std::move(labels),
+                                           &timer_);
   }
 
   Ref<Buffer> allocate(size_t bytes) override { return memory_.allocate_buffer(bytes); }
@@ -86,8 +88,12 @@ class CudaBackend final : public Backend {
   }
   void copy_to_host(void* to, const void* from, size_t bytes) override {
     staging_.to_host(to, from, bytes);
+    timer_.harvest(false);
   }
-  void synchronize() override { gpu_.synchronize(); }
+  void synchronize() override {
+    gpu_.synchronize();
+    timer_.harvest(true);
+  }
   int64_t live_bytes() const override { return memory_.live_bytes(); }
   int64_t peak_bytes() const override { return memory_.peak_bytes(); }
   void reset_peak_bytes() override { memory_.reset_peak_bytes(); }
@@ -145,6 +151,7 @@ class CudaBackend final : public Backend {
   Gpu gpu_;
   DeviceMemory memory_;
   Staging staging_;
+  LaunchTimer timer_;
   std::string compiler_;
   std::mutex modules_mutex_;
   std::unordered_map<Hash128, std::weak_ptr<const Module>, HashOfHash128> modules_;

@@ -1,4 +1,5 @@
 #include <encore/core/error.h>
+#include <encore/core/span.h>
 #include <encore/core/shared_library.h>
 #include <encore/jit/cuda/driver.h>
 #include <encore/jit/cuda/nvrtc.h>
@@ -169,6 +170,7 @@ bool nvrtc_is_available() {
 const std::string& nvrtc_version() { return nvrtc().version; }
 
 std::vector<std::byte> compile_to_cubin(const std::string& source, int capability) {
+  Span span("compile kernel", "nvrtc");
   return Compilation(source, fmt::format("--gpu-architecture=sm_{}", capability)).cubin();
 }
 

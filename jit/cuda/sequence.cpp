@@ -1,3 +1,4 @@
+#include <encore/core/span.h>
 #include <encore/jit/cuda/enqueue.h>
 #include <encore/jit/cuda/sequence.h>
 
@@ -32,17 +33,26 @@ struct NodeParameters {
 }  // namespace
 
 GraphSequence::GraphSequence(const Gpu& gpu, DeviceMemory& memory,
-                             std::vector<std::shared_ptr<const Executable>> code)
-    : gpu_(gpu), memory_(memory), code_(std::move(code)) {}
+                             std::vector<std::shared_ptr<const Executable>> code,
+                             std::shared_ptr<const Labels> labels, LaunchTimer* timer)
+    : gpu_(gpu),
+      memory_(memory),
+      code_(std::move(code)),
+      labels_(std::move(labels)),
+      timer_(timer) {}
 
 GraphSequence::~GraphSequence() { drop_graph(); }
 
 void GraphSequence::run(std::span<const std::span<const Segment>> launches, Progress& progress) {
   gpu_.enter();
   now_.clear();
-  for (size_t i = 0; i < launches.size(); ++i)
+  ends_.clear();
+  for (size_t i = 0; i < launches.size(); ++i) {
     static_cast<const Launchable&>(*code_[i]).pack(launches[i], now_);
+    ends_.push_back(now_.launches.size());
+  }
   Scratch scratch(memory_, now_);
+  if (timer_ && events::wanted(events::kernel_times)) return launch_timed(progress);
   bool first = !has_run_;
   has_run_ = true;
   if (first || now_.launches.size() < fewest_launches) return launch_directly(progress);
@@ -61,6 +71,23 @@ void GraphSequence::launch_directly(Progress& progress) {
   for (const LaunchList::Launch& launch : now_.launches) {
     progress.launched = true;
     enqueue(gpu_, now_, launch);
+  }
+}
+
+void GraphSequence::launch_timed(Progress& progress) {
+  bool timed = events::wanted(EventKind::kernel);
+  if (timed) {
+    timer_->harvest(false);
+    timer_->mark(nullptr, 0);
+  }
+  size_t next = 0;
+  for (size_t i = 0; i < ends_.size(); ++i) {
+    Span span("launch", (*labels_)[i].name);
+    for (; next < ends_[i]; ++next) {
+      progress.launched = true;
+      enqueue(gpu_, now_, now_.launches[next]);
+    }
+    if (timed) timer_->mark(labels_, i);
   }
 }
 

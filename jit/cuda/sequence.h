@@ -1,4 +1,5 @@
-// The launches of a program, replayed: directly the first time, from then on as one CUDA graph.
+// The launches of a program, replayed: directly the first time, from then on as one CUDA graph;
+// directly, too, while somebody wants to know how long each takes.
 //
 // The graph is a chain of kernel nodes. At each run every launch is packed anew and compared, byte
 // by byte, with what its node holds; a node that differs is set before the graph is launched. So a
@@ -8,6 +9,7 @@
 // Threads: one run at a time.
 #pragma once
 #include <encore/jit/cuda/launch_list.h>
+#include <encore/jit/cuda/launch_timer.h>
 #include <encore/jit/cuda/memory.h>
 
 #include <memory>
@@ -21,13 +23,15 @@ class GraphSequence final : public Sequence {
   static constexpr size_t fewest_launches = 3;
 
   GraphSequence(const Gpu& gpu, DeviceMemory& memory,
-                std::vector<std::shared_ptr<const Executable>> code);
+                std::vector<std::shared_ptr<const Executable>> code,
+                std::shared_ptr<const Labels> labels = nullptr, LaunchTimer* timer = nullptr);
   ~GraphSequence() override;
 
   void run(std::span<const std::span<const Segment>> launches, Progress& progress) override;
 
  private:
   void launch_directly(Progress& progress);
+  void launch_timed(Progress& progress);
   bool graph_fits() const;
   void build();
   void patch();
@@ -36,8 +40,11 @@ class GraphSequence final : public Sequence {
   const Gpu& gpu_;
   DeviceMemory& memory_;
   std::vector<std::shared_ptr<const Executable>> code_;
-  LaunchList now_;       // of this run
-  LaunchList in_graph_;  // what the nodes hold
+  std::shared_ptr<const Labels> labels_;
+  LaunchTimer* timer_;
+  std::vector<size_t> ends_;  // of each executable's launches in `now_`
+  LaunchList now_;            // of this run
+  LaunchList in_graph_;       // what the nodes hold
   CUgraph graph_ = nullptr;
   CUgraphExec executable_ = nullptr;
   std::vector<CUgraphNode> nodes_;
