@@ -33,6 +33,14 @@ OutOfMemory::OutOfMemory(size_t requested, size_t held, Location where, const st
             where, "free tensors that are no longer needed, or make the batch smaller"),
       requested_(requested) {}
 
+CompileForbidden::CompileForbidden(const std::string& kernel, size_t missing)
+    : Error(fmt::format("kernel '{}'{} would have to be compiled, which ENCORE_COMPILE=forbid forbids",
+                        kernel, missing > 1 ? fmt::format(" and {} more", missing - 1) : ""),
+            {},
+            "run the program once with ENCORE_COMPILE=allow, or with a pack (ENCORE_CACHE_PACK) that "
+            "was exported on a machine like this one"),
+      kernel_(kernel) {}
+
 void internal_error(const char* condition, std::source_location at) {
   throw Error(fmt::format("internal error: {} does not hold", condition), Location(at),
               "this is a bug of Encore; please report it with the dump of the trace (ENCORE_DUMP=DIR)");

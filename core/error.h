@@ -61,6 +61,18 @@ class BufferLost : public Error {
   using Error::Error;
 };
 
+/// Kernels were needed that are in no cache, while the setting `compile` forbids to compile them; the
+/// runtime stays usable.
+class CompileForbidden : public Error {
+ public:
+  /// The first of the `missing` kernels.
+  CompileForbidden(const std::string& kernel, size_t missing);
+  const std::string& kernel() const noexcept { return kernel_; }
+
+ private:
+  std::string kernel_;
+};
+
 /// An invariant of the library itself was broken: always a bug of Encore, never of its user.
 [[noreturn]] void internal_error(const char* condition, std::source_location at);
 

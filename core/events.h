@@ -38,7 +38,8 @@ namespace encore {
   EVENT(begin, "the span or kernel that begins on this thread", "none") \
   EVENT(span, "the span that ended", "nanoseconds")                     \
   EVENT(kernel, "the kernel that ran", "nanoseconds")                   \
-  EVENT(counter, "of what", "how much there is now")
+  EVENT(counter, "of what", "how much there is now")                    \
+  EVENT(load, "the kernel, whose code was on disk", "none")
 
 enum class EventKind : uint8_t {
 #define EVENT(kind, name, value) kind,

@@ -65,18 +65,38 @@ double accuracy(Mlp& model, const ArrayDataset& data) {
   return totals.correct.item<double>() / double(data.size());
 }
 
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// How long the first step takes, which compiles its kernels or finds them on disk.
+struct FirstStep {
+  double seconds = 0;      // from asking for its batch to its results
+  double after_start = 0;  // of the program
+  Clock::time_point started = Clock::now();
+};
+
 void train_epoch(Mlp& model, Optimizer& optimizer, DataLoader& loader, Progress& progress,
-                 Totals& totals) {
+                 Totals& totals, FirstStep& first) {
+  auto start = Clock::now();
   for (const Batch& batch : loader) {
     Tensor labels = batch[1].to(i64), logits = model(batch[0]);
     Tensor loss = cross_entropy(logits, labels);
     totals.add(loss, logits, labels);
     optimizer.minimize(loss);
+    if (first.seconds == 0) {
+      sync();
+      first.seconds = seconds_since(start);
+      first.after_start = seconds_since(first.started);
+    }
     progress.advance();
   }
 }
 
 void run(const Arguments& options) {
+  FirstStep first;
   set_default_device(parse_device(options.device));
   manual_seed(options.seed);
   ArrayDataset train = load(options, "train"), test = load(options, "t10k");
@@ -88,14 +108,13 @@ void run(const Arguments& options) {
                             .workers = options.workers});
   Table table({"epoch", "loss", "train accuracy", "test accuracy", "images/s"});
   for (int epoch = 1; epoch <= options.epochs; ++epoch) {
-    auto start = std::chrono::steady_clock::now();
+    auto start = Clock::now();
     Progress progress("epoch " + std::to_string(epoch), loader.size(), {.plain_lines = 0});
     Totals totals;
-    train_epoch(model, optimizer, loader, progress, totals);
+    train_epoch(model, optimizer, loader, progress, totals, first);
     double loss = totals.loss.item<double>() / double(train.size());
     double correct = totals.correct.item<double>() / double(train.size());
-    double seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    double seconds = seconds_since(start);
     progress.finish();
     double tested = accuracy(model, test);
     char line[5][32];
@@ -110,6 +129,8 @@ void run(const Arguments& options) {
     table.add_row({line[0], line[1], line[2], line[3], line[4]});
   }
   std::printf("\n%s\n%s", table.text().c_str(), stats_table(stats()).c_str());
+  std::printf("first step: %.3f s, finished %.3f s after the start\n", first.seconds,
+              first.after_start);
 }
 
 }  // namespace

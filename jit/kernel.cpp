@@ -72,6 +72,24 @@ int64_t chunk_count(const Kernel& kernel, const int64_t* sizes) {
   return std::max<int64_t>(1, (rows + rows_per_chunk - 1) / rows_per_chunk);
 }
 
+size_t held_bytes(const Kernel& kernel) {
+  constexpr size_t allocation = 16;  // what one costs beside its bytes
+  size_t total = kernel.name.capacity();
+  auto add = [&](const auto& vector) {
+    if (vector.capacity()) total += vector.capacity() * sizeof vector[0] + allocation;
+  };
+  add(kernel.sizes);
+  add(kernel.axes);
+  add(kernel.arguments);
+  add(kernel.scalars);
+  add(kernel.accesses);
+  for (const Access& access : kernel.accesses) add(access.strides);
+  add(kernel.instructions);
+  add(kernel.accumulators);
+  add(kernel.stages);
+  return total;
+}
+
 Hash128 key_of(const Kernel& kernel) { return hash_text(to_text(kernel)); }
 
 }  // namespace encore::jit

@@ -166,6 +166,9 @@ std::string describe(const Kernel& kernel);
 /// Hash of `to_text`.
 Hash128 key_of(const Kernel& kernel);
 
+/// Memory that the kernel holds beside itself.
+size_t held_bytes(const Kernel& kernel);
+
 /// Throws encore::Error that names the offending instruction, stage or access.
 void verify_kernel(const Kernel& kernel);
 

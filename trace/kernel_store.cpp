@@ -2,13 +2,18 @@
 #include <encore/core/events.h>
 #include <encore/core/settings.h>
 #include <encore/trace/kernel_store.h>
+#include <encore/trace/statistics.h>
+#include <fmt/format.h>
 
-#include <algorithm>
+#include <unordered_map>
 
 namespace encore::trace {
 namespace {
 
 using jit::Kernel;
+
+/// Structures whose first extents are remembered; their code may be gone long since.
+constexpr int64_t most_first_extents = 1 << 14;
 
 Kernel generic_copy(const Kernel& kernel) {
   Kernel copy = kernel;
@@ -16,31 +21,31 @@ Kernel generic_copy(const Kernel& kernel) {
   return copy;
 }
 
-/// Keys of different backends never meet.
-Hash128 with_backend(const jit::Backend& backend, Hash128 key) {
-  Hash128 other = hash_text(backend.name() + ' ' + backend.fingerprint());  // code is loaded per device
-  uint64_t words[] = {key.low, key.high, other.low, other.high};
-  return hash_words(words);
+void report(EventKind kind, const Kernel& kernel) {
+  if (events::wanted(kind)) events::report({kind, kernel.name, to_text(kernel)});
 }
 
-void report(const Kernel& kernel) {
-  if (!events::wanted(EventKind::compile)) return;
-  events::report({EventKind::compile, kernel.name, to_text(kernel)});
+void refuse_forbidden_compile(std::span<const Kernel* const> kernels) {
+  if (kernels.empty() || settings().compile == "allow") return;
+  if (settings().compile != "forbid")
+    throw Error("ENCORE_COMPILE is '" + settings().compile + "'", {}, "it is allow or forbid");
+  throw CompileForbidden(kernels[0]->name, kernels.size());
 }
 
 }  // namespace
 
 Hash128 structure_key(const Kernel& kernel) { return key_of(generic_copy(kernel)); }
 
-KernelStore::KernelStore() : executables_(settings().cache_bytes) {}
+KernelStore::KernelStore()
+    : executables_(settings().cache_bytes / 2), first_extents_(most_first_extents) {}
 
 void KernelStore::clear() {
   executables_.clear();
-  first_seen_.clear();
+  first_extents_.clear();
+  stored_.close();
 }
 
-std::shared_ptr<const jit::Executable> KernelStore::counted(
-    std::shared_ptr<const jit::Executable> code) {
+KernelStore::Code KernelStore::counted(Code code) {
   *held_ += int64_t(code->bytes());
   const jit::Executable* address = code.get();
   return {address, [code = std::move(code), held = held_](const jit::Executable*) {
@@ -48,60 +53,146 @@ std::shared_ptr<const jit::Executable> KernelStore::counted(
           }};
 }
 
-std::vector<std::shared_ptr<const jit::Executable>> KernelStore::get(
-    jit::Backend& backend, std::span<const KernelRequest> requests, int64_t& compiled) {
-  struct Missing {
-    Kernel kernel;
-    Hash128 key;
-    std::vector<size_t> wanted_by;
-  };
-  std::vector<std::shared_ptr<const jit::Executable>> result(requests.size());
-  std::vector<Missing> missing;
-  std::unordered_map<Hash128, Hash128, HashOfHash128> newly_seen;
-  for (size_t i = 0; i < requests.size(); ++i) {
-    Kernel generic = generic_copy(*requests[i].kernel);
-    generic.variant = backend.variant(generic);
-    Hash128 structure = with_backend(backend, key_of(generic));
-    Hash128 exact = with_backend(backend, key_of(*requests[i].kernel));
-    if (auto* found = executables_.find(structure)) {
-      result[i] = *found;
-      continue;
+/// What one call of `get` asks for. Nothing of it is noted in the store before everything has
+/// worked.
+class KernelStore::Batch {
+ public:
+  Batch(KernelStore& store, jit::Backend& backend)
+      : store_(store),
+        backend_(backend),
+        fingerprint_(backend.fingerprint()),
+        device_(hash_text(backend.name())) {}
+
+  void add(size_t request, const Kernel& kernel, bool must_be_generic) {
+    Kernel generic = generic_copy(kernel);
+    generic.variant = backend_.variant(generic);
+    const Key structure = key_of(generic);
+    const Key exact = must_be_generic ? structure : key_of(kernel);
+    auto found = [&](const Key& key) { return find_in_memory(request, key); };
+    if (found(exact) || found(structure)) return;
+    const bool is_exact = exact.hash != structure.hash;
+    if (is_exact && load(request, exact, kernel)) {
+      first_extents_.try_emplace(structure.hash, hash_text(exact.text));
+      return;
     }
-    if (auto* found = executables_.find(exact); found && !requests[i].generic) {
-      result[i] = *found;
-      continue;
-    }
-    auto seen = first_seen_.find(structure);
-    auto seen_now = newly_seen.try_emplace(structure, exact).first;
-    bool other_extents =
-        seen_now->second != exact || (seen != first_seen_.end() && seen->second != exact);
-    bool needs_generic = requests[i].generic || other_extents;
-    Hash128 key = needs_generic ? structure : exact;
-    auto same = std::find_if(missing.begin(), missing.end(),
-                             [&](const Missing& m) { return m.key == key; });
-    if (same != missing.end())
-      same->wanted_by.push_back(i);
+    if (load(request, structure, generic)) return;
+    if (!is_exact || has_other_extents(structure, exact))
+      wanted_.push_back({std::move(generic), structure, {request}});
     else
-      missing.push_back({needs_generic ? std::move(generic) : *requests[i].kernel, key, {i}});
+      wanted_.push_back({kernel, exact, {request}, structure.text});
   }
-  std::vector<const Kernel*> kernels;
-  for (const Missing& one : missing) kernels.push_back(&one.kernel);
-  if (kernels.empty()) return result;
-  for (const Kernel* kernel : kernels)
-    if (until_failure_ && --until_failure_ == 0)
-      throw Error("compiling kernel '" + kernel->name + "' failed as a test wanted", {});
-  std::vector<jit::Binary> binaries = backend.compile(kernels);
-  std::vector<std::shared_ptr<const jit::Executable>> loaded;
-  for (size_t i = 0; i < missing.size(); ++i)
-    loaded.push_back(counted(backend.load(missing[i].kernel, binaries[i])));
-  // Nothing is noted before everything has worked.
-  for (size_t i = 0; i < missing.size(); ++i) {
-    for (size_t request : missing[i].wanted_by) result[request] = loaded[i];
-    executables_.put(missing[i].key, loaded[i], int64_t(loaded[i]->bytes()));
-    report(missing[i].kernel);
+
+  void compile() {
+    std::vector<const Kernel*> kernels;
+    for (const Wanted& one : wanted_)
+      if (!one.code) kernels.push_back(&one.kernel);
+    refuse_forbidden_compile(kernels);
+    for (const Kernel* kernel : kernels)
+      if (store_.until_failure_ && --store_.until_failure_ == 0)
+        throw Error("compiling kernel '" + kernel->name + "' failed as a test wanted", {});
+    if (kernels.empty()) return;
+    std::vector<jit::Binary> binaries = backend_.compile(kernels);
+    auto binary = binaries.begin();
+    for (Wanted& one : wanted_) {
+      if (one.code) continue;
+      one.binary = std::move(*binary++);
+      one.code = store_.counted(backend_.load(one.kernel, one.binary));
+    }
   }
-  first_seen_.merge(newly_seen);
-  compiled += int64_t(missing.size());
+
+  void note(std::vector<Code>& result) {
+    for (Wanted& one : wanted_) {
+      for (size_t request : one.wanted_by) result[request] = one.code;
+      store_.executables_.put(one.key.hash, one.code, int64_t(one.code->bytes()));
+      const bool compiled = !one.binary.bytes.empty();
+      report(compiled ? EventKind::compile : EventKind::load, one.kernel);
+      ++(compiled ? counters().kernels_compiled : counters().kernels_loaded);
+    }
+    for (auto& [request, code] : in_memory_) result[request] = std::move(code);
+    for (auto& [structure, extents] : first_extents_)
+      store_.first_extents_.put(structure, extents, 1);
+  }
+
+  /// Cannot fail: what is not stored is compiled again by the next process.
+  void store() {
+    for (const Wanted& one : wanted_) {
+      if (one.binary.bytes.empty()) continue;
+      store_.stored_.store(one.key.text, one.binary);
+      if (!one.structure.empty())
+        store_.stored_.store_first_extents(one.structure, hash_text(one.key.text));
+    }
+  }
+
+ private:
+  struct Key {
+    std::string text;  // all that the binary depends on
+    Hash128 hash;      // with the device that it is loaded for
+  };
+  struct Wanted {
+    Kernel kernel;
+    Key key;
+    std::vector<size_t> wanted_by;
+    std::string structure{};  // of a kernel with the first extents of its structure
+    Code code{};
+    jit::Binary binary{};  // empty when the code came from disk
+  };
+
+  Key key_of(const Kernel& kernel) const {
+    Key key{fingerprint_ + '\n' + to_text(kernel), {}};
+    const Hash128 text = hash_text(key.text);
+    uint64_t words[] = {text.low, text.high, device_.low, device_.high};
+    key.hash = hash_words(words);
+    return key;
+  }
+
+  bool find_in_memory(size_t request, const Key& key) {
+    if (Code* known = store_.executables_.find(key.hash)) {
+      in_memory_.emplace_back(request, *known);
+      return true;
+    }
+    for (Wanted& one : wanted_) {
+      if (one.key.hash != key.hash) continue;
+      one.wanted_by.push_back(request);
+      return true;
+    }
+    return false;
+  }
+
+  bool load(size_t request, const Key& key, const Kernel& kernel) {
+    Code code = store_.stored_.load(backend_, kernel, key.text);
+    if (!code) return false;
+    wanted_.push_back({kernel, key, {request}, {}, store_.counted(std::move(code))});
+    return true;
+  }
+
+  /// Notes these as the first ones otherwise.
+  bool has_other_extents(const Key& structure, const Key& exact) {
+    const Hash128 mine = hash_text(exact.text);
+    if (const Hash128* seen = store_.first_extents_.find(structure.hash)) return *seen != mine;
+    auto [seen, is_new] = first_extents_.try_emplace(structure.hash, mine);
+    if (!is_new) return seen->second != mine;
+    if (auto stored = store_.stored_.first_extents(structure.text)) seen->second = *stored;
+    return seen->second != mine;
+  }
+
+  KernelStore& store_;
+  jit::Backend& backend_;
+  const std::string fingerprint_;
+  const Hash128 device_;
+  std::vector<Wanted> wanted_;
+  std::vector<std::pair<size_t, Code>> in_memory_;
+  std::unordered_map<Hash128, Hash128, HashOfHash128> first_extents_;
+};
+
+std::vector<KernelStore::Code> KernelStore::get(jit::Backend& backend,
+                                                std::span<const KernelRequest> requests) {
+  std::vector<Code> result(requests.size());
+  Batch batch(*this, backend);
+  for (size_t i = 0; i < requests.size(); ++i)
+    batch.add(i, *requests[i].kernel, requests[i].generic);
+  batch.compile();
+  batch.note(result);
+  batch.store();
   return result;
 }
 

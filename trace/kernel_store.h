@@ -1,10 +1,14 @@
 // Compiled kernels by key. A structure's first extents are compiled in; when the same structure
 // comes with others, one generic kernel with all sizes as arguments serves every further shape.
 //
+// A kernel is looked for in memory, then on disk, and compiled only where neither has it: first
+// with its own extents, then the generic one.
+//
 // Used under the runtime's lock.
 #pragma once
 #include <encore/cache/lru.h>
 #include <encore/jit/backend.h>
+#include <encore/trace/binary_store.h>
 
 #include <atomic>
 #include <memory>
@@ -23,12 +27,13 @@ struct KernelRequest {
 
 class KernelStore {
  public:
+  using Code = std::shared_ptr<const jit::Executable>;
+
   KernelStore();
-  /// One executable per request; all that are missing are compiled in one call. `compiled` counts
-  /// them.
-  std::vector<std::shared_ptr<const jit::Executable>> get(jit::Backend& backend,
-                                                          std::span<const KernelRequest> requests,
-                                                          int64_t& compiled);
+  /// One executable per request; all that are missing are compiled in one call. Throws
+  /// CompileForbidden where that is not allowed.
+  std::vector<Code> get(jit::Backend& backend, std::span<const KernelRequest> requests);
+  /// Forgets all that is in memory, and reads the settings of the disk cache anew.
   void clear();
   void fail_compile(int64_t n) { until_failure_ = n; }
   int64_t bytes() const { return executables_.bytes(); }
@@ -37,13 +42,15 @@ class KernelStore {
   int64_t evictions() const { return executables_.evictions(); }
 
  private:
-  using Executables = cache::Lru<Hash128, std::shared_ptr<const jit::Executable>, HashOfHash128>;
-  std::shared_ptr<const jit::Executable> counted(std::shared_ptr<const jit::Executable> code);
+  class Batch;
+  Code counted(Code code);
 
-  Executables executables_;
+  cache::Lru<Hash128, Code, HashOfHash128> executables_;
+  cache::Lru<Hash128, Hash128, HashOfHash128>
+      first_extents_;  // structure -> key of its first kernel
+  BinaryStore stored_;
   std::shared_ptr<std::atomic<int64_t>> held_ = std::make_shared<std::atomic<int64_t>>(0);
   int64_t until_failure_ = 0;
-  std::unordered_map<Hash128, Hash128, HashOfHash128> first_seen_;  // structure -> exact key
 };
 
 }  // namespace encore::trace

@@ -4,14 +4,34 @@
 
 namespace encore::trace {
 
+namespace {
+
+/// What an allocation costs beside its bytes.
+constexpr size_t allocation_bytes = 16;
+/// What the cache keeps to find a program.
+constexpr size_t entry_bytes = 192;
+/// A launch's code in a sequence, with what prepares its call.
+constexpr size_t prepared_bytes = 64;
+
+template <class T>
+size_t bytes_of(const std::vector<T>& vector) {
+  return vector.capacity() ? vector.capacity() * sizeof(T) + allocation_bytes : 0;
+}
+
+}  // namespace
+
 int64_t Program::bytes() const {
-  int64_t total = int64_t(sizeof *this + words.size() * 8 + places.size() * sizeof(Place));
+  size_t total = sizeof *this + entry_bytes + bytes_of(words) + bytes_of(launches) +
+                 bytes_of(places) + bytes_of(output_buffers) + bytes_of(overwritten_leaves) +
+                 launches.size() * prepared_bytes;
   for (const jit::Label& label : *labels)
-    total += int64_t(sizeof label + label.name.size() + label.about.size());
-  for (const Launch& launch : launches)
+    total += sizeof label + label.name.capacity() + label.about.capacity();
+  for (const Launch& launch : launches) {
+    total += bytes_of(launch.segments);
     for (const Segment& segment : launch.segments)
-      total += int64_t(sizeof segment + segment.buffers.size() * 4 + segment.sizes.size() * 8);
-  return total;
+      total += bytes_of(segment.buffers) + bytes_of(segment.sizes) + bytes_of(segment.scalar_slots);
+  }
+  return int64_t(total);
 }
 
 namespace {

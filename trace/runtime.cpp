@@ -87,7 +87,8 @@ Runtime& runtime() {
 }
 
 Runtime::Runtime()
-    : programs_(settings().cache_bytes), history_(std::make_unique<TraceHistory>()) {}
+    : programs_(settings().cache_bytes / 2),  // the other half is kernels
+      history_(std::make_unique<TraceHistory>()) {}
 
 Runtime::~Runtime() = default;
 
@@ -213,7 +214,7 @@ std::shared_ptr<const Program> Runtime::find_or_compile(const Capture& capture,
   int64_t evicted = programs_.evictions() + kernels_.evictions();
   programs_.put(capture.key, program, program->bytes());
   // Programs keep kernels alive that the store has let go of.
-  while (kernels_.held_bytes() > settings().cache_bytes && programs_.evict_oldest()) {
+  while (kernels_.held_bytes() > settings().cache_bytes / 2 && programs_.evict_oldest()) {
   }
   counters().evictions += programs_.evictions() + kernels_.evictions() - evicted;
   return program;

@@ -16,6 +16,9 @@ namespace encore::trace {
   STATISTIC(trace_hits, "syncs whose program was known")                         \
   STATISTIC(trace_misses, "syncs that were planned and compiled")                \
   STATISTIC(kernels_compiled, "kernels compiled")                                \
+  STATISTIC(kernels_loaded, "kernels loaded from the disk cache instead")        \
+  STATISTIC(disk_misses, "reads of the disk cache that found nothing good")      \
+  STATISTIC(disk_rejects, "of them, those that found something damaged")         \
   STATISTIC(launches, "kernel launches")                                         \
   STATISTIC(graph_launches, "programs replayed as one CUDA graph")               \
   STATISTIC(cuts, "automatic cuts")                                              \

@@ -18,7 +18,7 @@ class InterpretedKernel : public Executable {
   }
 
   size_t bytes() const override {
-    return sizeof *this + program_.kernel().instructions.size() * sizeof(Instruction);
+    return sizeof *this + held_bytes(program_.kernel()) + program_.steps().size_bytes();
   }
 
  private:
