@@ -87,7 +87,7 @@ void train_epoch(Mlp& model, Optimizer& optimizer, DataLoader& loader, Progress&
     totals.add(loss, logits, labels);
     optimizer.minimize(loss);
     if (first.seconds == 0) {
-      sync();
+      encore::sync();
       first.seconds = seconds_since(start);
       first.after_start = seconds_since(first.started);
     }
