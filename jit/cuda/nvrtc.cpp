@@ -1,6 +1,6 @@
 #include <encore/core/error.h>
-#include <encore/core/span.h>
 #include <encore/core/shared_library.h>
+#include <encore/core/span.h>
 #include <encore/jit/cuda/driver.h>
 #include <encore/jit/cuda/nvrtc.h>
 #include <fmt/format.h>
@@ -10,6 +10,7 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <system_error>
 #include <thread>
 
 namespace encore::jit::cuda {
@@ -191,7 +192,11 @@ std::vector<std::vector<std::byte>> compile_to_cubins(std::span<const std::strin
   {
     std::vector<std::jthread> helpers;
     const size_t threads = std::min<size_t>(sources.size(), std::thread::hardware_concurrency());
-    for (size_t i = 1; i < threads; ++i) helpers.emplace_back(work);
+    try {
+      for (size_t i = 1; i < threads; ++i) helpers.emplace_back(work);
+    } catch (const std::system_error&) {
+      // The system gives no more threads: those that there are do the work.
+    }
     work();
   }
   for (const std::exception_ptr& failure : failures)
