@@ -27,7 +27,7 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 using Answer = cache::EntryFile::Answer;
 
-constexpr size_t shown_digits = 12, shown_key = 60;
+constexpr size_t shown_digits = 12, shown_first_line = 16, shown_key = 64;
 constexpr int64_t day = 24 * 3600;
 
 struct Arguments {
@@ -109,6 +109,17 @@ std::string printable(std::string text, bool keep_lines) {
   return text;
 }
 
+// The first line says who made it, mostly the same for all; what it is stands below.
+std::string brief(std::string key) {
+  const size_t first = std::min(key.find('\n'), key.size());
+  if (first > shown_first_line) key.replace(shown_first_line, first - shown_first_line, "...");
+  key = printable(std::move(key), false);
+  key.erase(
+      std::unique(key.begin(), key.end(), [](char a, char b) { return a == ' ' && b == ' '; }),
+      key.end());
+  return key.substr(0, shown_key);
+}
+
 Json to_json(const Row& row) {
   Json json = {{"entry", row.file.digits}};
   if (row.problem.empty()) {
@@ -142,7 +153,7 @@ void list(const Arguments& arguments) {
     table.add_row({row.file.digits.substr(0, shown_digits), is_bad(row) ? "(bad)" : row.kind,
                    is_bad(row) ? "" : fmt::format("{}", row.payload),
                    fmt::format("{}", row.file.size), age(row.unused),
-                   is_bad(row) ? row.problem : printable(row.key.substr(0, shown_key), false)});
+                   is_bad(row) ? row.problem : brief(row.key)});
   fmt::print("{}", table.text());
 }
 
