@@ -35,11 +35,12 @@ std::ostream& operator<<(std::ostream& stream, MatmulPrecision precision) {
   return stream << name_of(precision);
 }
 
+// Some settings name code to load, so a setuid program does not hear its caller's.
 Settings& settings() {
   static Settings& instance = *[] {
     auto* read_once = new Settings;
 #define SETTING(type, name, variable, fallback, help) \
-  if (const char* text = std::getenv(variable)) read(text, read_once->name);
+  if (const char* text = ::secure_getenv(variable)) read(text, read_once->name);
 #include <encore/core/settings.def>
 #undef SETTING
     return read_once;
