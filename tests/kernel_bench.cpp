@@ -5,43 +5,21 @@
 #include <benchmark/benchmark.h>
 #include <encore/jit/cpu/cpu_backend.h>
 #include <encore/jit/cpu/parallel.h>
+#include <encore/tests/kernel_maker.h>
 #include <immintrin.h>
 
-#include <initializer_list>
 #include <numeric>
-
-#include <encore/tests/kernel_maker.h>
 
 namespace encore::jit {
 namespace {
 
-/// A kernel under construction with the arithmetic that the workloads share, all in f32.
-struct Loop : KernelMaker {
+/// A kernel under construction, all in f32.
+struct Loop : ArithmeticMaker {
   std::vector<int64_t> elements;  // of each argument
 
   uint32_t tensor(Use use, int64_t count, std::vector<SizeId> strides) {
     elements.push_back(count);
     return access(argument(f32, use), std::move(strides));
-  }
-  ValueId number(double value) { return constant(f32, value); }
-  ValueId op(Opcode opcode, std::initializer_list<ValueId> operands) {
-    return emit(opcode, f32, operands);
-  }
-  ValueId add(ValueId a, ValueId b) { return op(Opcode::add, {a, b}); }
-  ValueId sub(ValueId a, ValueId b) { return op(Opcode::sub, {a, b}); }
-  ValueId mul(ValueId a, ValueId b) { return op(Opcode::mul, {a, b}); }
-  ValueId div(ValueId a, ValueId b) { return op(Opcode::div, {a, b}); }
-  ValueId fma(ValueId a, ValueId b, ValueId c) { return op(Opcode::fma, {a, b, c}); }
-
-  /// e^x: 2^n times a polynomial in what is left.
-  ValueId exponential(ValueId x) {
-    x = op(Opcode::min, {op(Opcode::max, {x, number(-104)}), number(89)});
-    ValueId n = op(Opcode::round, {mul(x, number(1.4426950408889634))});
-    ValueId r = fma(n, number(-0.693145751953125), x);
-    r = fma(n, number(-1.42860682030941723212e-6), r);
-    ValueId p = number(1.0 / 5040);
-    for (double factorial : {720., 120., 24., 6., 2., 1., 1.}) p = fma(p, r, number(1 / factorial));
-    return op(Opcode::scale2, {p, n});
   }
   /// x / (1 + e^(-2 c (x + 0.044715 x^3))), which is gelu by tanh.
   ValueId gelu(ValueId x) {

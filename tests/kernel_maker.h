@@ -97,4 +97,29 @@ class KernelMaker {
   uint32_t next_accumulator_ = 0;
 };
 
+/// With the arithmetic that programs share, in f32.
+class ArithmeticMaker : public KernelMaker {
+ public:
+  ValueId number(double value) { return constant(f32, value); }
+  ValueId op(Opcode opcode, std::initializer_list<ValueId> operands) {
+    return emit(opcode, f32, operands);
+  }
+  ValueId add(ValueId a, ValueId b) { return op(Opcode::add, {a, b}); }
+  ValueId sub(ValueId a, ValueId b) { return op(Opcode::sub, {a, b}); }
+  ValueId mul(ValueId a, ValueId b) { return op(Opcode::mul, {a, b}); }
+  ValueId div(ValueId a, ValueId b) { return op(Opcode::div, {a, b}); }
+  ValueId fma(ValueId a, ValueId b, ValueId c) { return op(Opcode::fma, {a, b, c}); }
+
+  /// e^x: 2^n times a polynomial in what is left.
+  ValueId exponential(ValueId x) {
+    x = op(Opcode::min, {op(Opcode::max, {x, number(-104)}), number(89)});
+    ValueId n = op(Opcode::round, {mul(x, number(1.4426950408889634))});
+    ValueId r = fma(n, number(-0.693145751953125), x);
+    r = fma(n, number(-1.42860682030941723212e-6), r);
+    ValueId p = number(1.0 / 5040);
+    for (double factorial : {720., 120., 24., 6., 2., 1., 1.}) p = fma(p, r, number(1 / factorial));
+    return op(Opcode::scale2, {p, n});
+  }
+};
+
 }  // namespace encore::jit

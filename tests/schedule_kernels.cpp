@@ -11,8 +11,8 @@
 namespace encore::jit {
 namespace {
 
-/// A kernel under construction with its data; arithmetic is in f32.
-struct Maker : KernelMaker {
+/// A kernel under construction with its data.
+struct Maker : ArithmeticMaker {
   bool fixed_sizes;
   Random random{7};
   LaunchData data;
@@ -35,22 +35,6 @@ struct Maker : KernelMaker {
     }
     data.arguments.push_back(std::move(memory));
     return access(argument(dtype, use), std::move(strides));
-  }
-  ValueId number(double value) { return constant(f32, value); }
-  ValueId op(Opcode opcode, std::initializer_list<ValueId> operands) {
-    return emit(opcode, f32, operands);
-  }
-  ValueId add(ValueId a, ValueId b) { return op(Opcode::add, {a, b}); }
-  ValueId sub(ValueId a, ValueId b) { return op(Opcode::sub, {a, b}); }
-  ValueId mul(ValueId a, ValueId b) { return op(Opcode::mul, {a, b}); }
-  ValueId exponential(ValueId x) {
-    x = op(Opcode::min, {op(Opcode::max, {x, number(-104)}), number(89)});
-    ValueId n = op(Opcode::round, {mul(x, number(1.4426950408889634))});
-    ValueId r = op(Opcode::fma, {n, number(-0.693145751953125), x});
-    ValueId p = number(1.0 / 120);
-    for (double factorial : {24., 6., 2., 1., 1.})
-      p = op(Opcode::fma, {p, r, number(1 / factorial)});
-    return op(Opcode::scale2, {p, n});
   }
   RandomKernel finish(std::string name) {
     kernel.name = std::move(name);
@@ -94,7 +78,7 @@ RandomKernel softmax_kernel(int64_t rows, int64_t columns, bool fixed, DType sto
   uint32_t sum = k.accumulate(Reduce::sum, exponential);
   k.store(exponential, kept);
   k.stage(StageKind::sweep);
-  ValueId factor = k.op(Opcode::div, {k.number(1), k.reduced(sum)});
+  ValueId factor = k.div(k.number(1), k.reduced(sum));
   k.stage(StageKind::row);
   ValueId result = k.mul(k.load(f32, kept), factor);
   k.store(result, out);
@@ -125,8 +109,7 @@ RandomKernel layer_norm_kernel(int64_t rows, int64_t columns, int64_t rows_per_c
   uint32_t squares = k.accumulate(Reduce::sum, k.mul(centred, centred));
   k.stage(StageKind::sweep);
   ValueId variance = k.mul(k.reduced(squares), k.number(1.0 / double(columns)));
-  ValueId scale =
-      k.op(Opcode::div, {k.number(1), k.op(Opcode::sqrt, {k.add(variance, k.number(1e-5))})});
+  ValueId scale = k.div(k.number(1), k.op(Opcode::sqrt, {k.add(variance, k.number(1e-5))}));
   k.stage(StageKind::row);
   ValueId normal = k.mul(k.sub(k.load(f32, in), mean), scale);
   ValueId g = k.load(f32, gamma), dy = k.load(f32, dy_in);
