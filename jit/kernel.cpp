@@ -90,6 +90,11 @@ size_t held_bytes(const Kernel& kernel) {
   return total;
 }
 
+Kernel with_sizes_as_arguments(Kernel kernel) {
+  for (Size& size : kernel.sizes) size.fixed = size.value == 0 || size.value == 1;
+  return kernel;
+}
+
 Hash128 key_of(const Kernel& kernel) { return hash_text(to_text(kernel)); }
 
 }  // namespace encore::jit

@@ -163,6 +163,9 @@ std::string to_text(const Kernel& kernel);
 /// `to_text` below the kernel's name and the values of the sizes that are not fixed.
 std::string describe(const Kernel& kernel);
 
+/// The kernel that serves all extents of its structure: no size is fixed but 0 and 1.
+Kernel with_sizes_as_arguments(Kernel kernel);
+
 /// Hash of `to_text`.
 Hash128 key_of(const Kernel& kernel);
 

@@ -19,12 +19,6 @@ struct ContractionCase {
   bool exact = false;  // integers: the same bits in any order
 };
 
-/// The same kernel with all sizes as arguments.
-inline Kernel with_sizes_as_arguments(Kernel kernel) {
-  for (Size& size : kernel.sizes) size.fixed = size.value == 0 || size.value == 1;
-  return kernel;
-}
-
 /// `elements` gives the length of each argument; numbers lie in (-1, 1), or are small integers.
 inline RandomKernel with_data(const Kernel& kernel, const std::vector<int64_t>& elements) {
   RandomKernel result{kernel, {LaunchData{}}, {}};

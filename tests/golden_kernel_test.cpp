@@ -187,11 +187,6 @@ TEST_P(GoldenKernel, IsWhatTheCompilerMakes) {
       ADD_FAILURE() << shown << advice;
 }
 
-jit::Kernel with_sizes_as_arguments(jit::Kernel kernel) {
-  for (jit::Size& size : kernel.sizes) size.fixed = size.value == 0 || size.value == 1;
-  return kernel;
-}
-
 // Floating inputs are normal numbers, indices lie inside what they index (KernelAlone). The CPU
 // backend owes the interpreter's bits.
 TEST_P(GoldenKernel, ComputesTheSameOnBothBackends) {

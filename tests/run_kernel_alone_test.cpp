@@ -255,6 +255,12 @@ TEST_F(DumpRun, SizesThatAreNotFixedCanBeGiven) {
   EXPECT_THAT(refused.text, HasSubstr("--size s1=10 names no size"));
 }
 
+TEST_F(DumpRun, SizesThatAreFixedCanBecomeArguments) {
+  const Answer answer = tool(file("1-softmax") + " --generic --check --repeat 1 --json");
+  ASSERT_EQ(answer.status, 0) << answer.text;
+  EXPECT_EQ(nlohmann::json::parse(answer.text)["kernels"][0]["bytes"], 4 * 3 * 5 * 33);
+}
+
 TEST_F(DumpRun, AKernelOfATraceIsFoundByTheStartOfItsName) {
   const Answer answer = tool(folder_.string() + " abc 1 --repeat 1");
   EXPECT_EQ(answer.status, 0) << answer.text;

@@ -15,12 +15,6 @@ using jit::Kernel;
 /// Structures whose first extents are remembered; their code may be gone long since.
 constexpr int64_t most_first_extents = 1 << 14;
 
-Kernel generic_copy(const Kernel& kernel) {
-  Kernel copy = kernel;
-  for (jit::Size& size : copy.sizes) size.fixed = size.value == 0 || size.value == 1;
-  return copy;
-}
-
 void report(EventKind kind, const Kernel& kernel) {
   if (events::wanted(kind)) events::report({kind, kernel.name, to_text(kernel)});
 }
@@ -34,7 +28,7 @@ void refuse_forbidden_compile(std::span<const Kernel* const> kernels) {
 
 }  // namespace
 
-Hash128 structure_key(const Kernel& kernel) { return key_of(generic_copy(kernel)); }
+Hash128 structure_key(const Kernel& kernel) { return key_of(with_sizes_as_arguments(kernel)); }
 
 KernelStore::KernelStore()
     : executables_(settings().cache_bytes / 2), first_extents_(most_first_extents) {}
@@ -64,7 +58,7 @@ class KernelStore::Batch {
         device_(hash_text(backend.name())) {}
 
   void add(size_t request, const Kernel& kernel, bool must_be_generic) {
-    Kernel generic = generic_copy(kernel);
+    Kernel generic = with_sizes_as_arguments(kernel);
     generic.variant = backend_.variant(generic);
     const Key structure = key_of(generic);
     const Key exact = must_be_generic ? structure : key_of(kernel);

@@ -28,7 +28,7 @@ struct Options {
   int repeat = 20;
   uint64_t seed = 1;
   double tolerance = -1;
-  bool check = false, json = false, all = false, write = false;
+  bool check = false, json = false, all = false, write = false, generic = false;
 };
 
 struct Source {
@@ -110,8 +110,11 @@ double allowed_difference(const jit::Kernel& kernel, const Options& options) {
 
 Json measure(const Source& source, const Options& options, const Ceilings& ceilings, bool& passed) {
   jit::Kernel kernel = jit::parse_kernel(source.text);
+  if (options.generic) kernel = with_sizes_as_arguments(std::move(kernel));
   for (const std::string& size : options.sizes) set_size(kernel, size);
-  KernelAlone alone(kernel, backend_named(options.backend), options.seed);
+  jit::Backend& backend = backend_named(options.backend);
+  if (options.generic) kernel.variant = backend.variant(kernel);
+  KernelAlone alone(kernel, backend, options.seed);
   const KernelWork& work = alone.work();
   Json result = {{"kernel", source.name}};
   if (options.check) {
@@ -215,6 +218,8 @@ void add_run_verb(CLI::App& app, int& status) {
   verb->add_option("--tolerance", options->tolerance,
                    "difference allowed, relative to max(1, |x|); by default none, and 0.01 for "
                    "matrix products on a GPU outside strict mode");
+  verb->add_flag("--generic", options->generic,
+                 "all sizes as arguments, as in code that serves many shapes");
   verb->add_option("--size", options->sizes, "s3=512 gives a size that is not fixed another value")
       ->allow_extra_args(false);
   verb->add_flag("--json", options->json);
