@@ -8,7 +8,7 @@
 //   <pass> …                       text: the graph after that pass
 //   kernel:<name> …                text: the kernel
 //   <listing>:<name> …             text: generated code (llvm, assembly, cuda, ptx or sass)
-//   memory-plan                    text: the plan
+//   memory-plan, aliases           text: the plan; which memory is used again, and which not
 //   trace                          text: all of the above but the listings, as JSON
 //   program, end                   text: the launches, the statistics
 // A begin without an end is a compilation that failed.

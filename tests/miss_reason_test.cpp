@@ -548,6 +548,32 @@ TEST_F(MissReasons, TheSecondStepOfTraining) {
   EXPECT_EQ(misses_of([&] { step(), step(), step(); }).size(), 0u);
 }
 
+/// What was told of kernels, by name of the reason.
+std::vector<std::string> kernel_reasons_of(const std::function<void()>& run) {
+  std::vector<std::string> reasons;
+  uint32_t listener = events::listen(
+      [&](const Event& event) {
+        std::string text(event.text);
+        auto json = nlohmann::json::parse(text.substr(text.rfind('\n') + 1));
+        if (json["subject"] == "kernel") reasons.emplace_back(event.name);
+      },
+      events::bit(EventKind::miss));
+  run();
+  events::ignore(listener);
+  return reasons;
+}
+
+TEST_F(MissReasons, KernelsSayWhyToo) {
+  using Reasons = std::vector<std::string>;
+  auto run = [&](int64_t n) { eval(exp(data({n})) * tan(data({n})) + 0.25); };
+  EXPECT_EQ(kernel_reasons_of([&] { run(64); }), Reasons{"first_structure"});
+  EXPECT_EQ(kernel_reasons_of([&] { run(64); }), Reasons{});
+  EXPECT_EQ(kernel_reasons_of([&] { run(80); }), Reasons{"second_extent"});
+  EXPECT_EQ(kernel_reasons_of([&] { run(96); }), Reasons{});
+  runtime_.clear_caches();
+  EXPECT_EQ(kernel_reasons_of([&] { run(64); }), Reasons{"cleared_kernel"});
+}
+
 TEST_F(MissReasons, EqualScalarsMissNothing) {
   Tensor x = data({8});
   auto run = [&](double a, double b) { return (x * a + b).sum().item<float>(); };

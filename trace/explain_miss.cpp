@@ -63,6 +63,9 @@ class Comparison {
 
   Miss run() {
     if (Found miss = flags()) return *miss;
+    // Ops of one line may look alike, and be taken for each other where some are missing.
+    bool may_walk = now_.trace.lines == then_.trace.lines || is_beginning();
+    if (Found miss = may_walk ? Found() : stored_between()) return *miss;
     size_t count = std::min(now_.ops.size(), then_.ops.size());
     for (size_t i = 0; i < count; ++i) {
       if (!same_op(i, i)) return other_ops(i);
@@ -105,6 +108,14 @@ class Comparison {
   bool same_op(size_t i, size_t j) const {
     const Node &a = now_.op(i), &b = then_.op(j);
     return a.op == b.op && same_place(a.location, b.location);
+  }
+
+  /// Whether the ops of this trace are the first of the other.
+  bool is_beginning() const {
+    if (now_.ops.size() > then_.ops.size()) return false;
+    for (size_t i = 0; i < now_.ops.size(); ++i)
+      if (!same_op(i, i)) return false;
+    return true;
   }
 
   Found node(size_t i) {
@@ -254,16 +265,15 @@ class Comparison {
     if (now_.trace.lines == then_.trace.lines) return other_order(at);
     if (Found miss = other_number(at)) return *miss;
     if (Found miss = other_rounds(at, hunk)) return *miss;
-    if (Found miss = stored_between(at, hunk)) return *miss;
+    if (at == now_.ops.size() && !same_place(now_.trace.sync, then_.trace.sync))
+      return {MissReason::part,
+              fmt::format("this sync asks for the first {} ops of {}", at, then_.ops.size()),
+              now_.trace.sync, then_.trace.sync};
     if (hunk.removed == 0)
       return {MissReason::added,
               counted("is recorded here now, and was not", now_, at, hunk.added),
               now_.op(at).location,
               {}};
-    if (at == now_.ops.size() && !same_place(now_.trace.sync, then_.trace.sync))
-      return {MissReason::part,
-              fmt::format("this sync asks for the first {} ops of {}", at, then_.ops.size()),
-              now_.trace.sync, then_.trace.sync};
     if (hunk.added == 0)
       return {MissReason::removed,
               counted("was recorded here, and is not now", then_, at, hunk.removed),
@@ -347,22 +357,41 @@ class Comparison {
                 node.location, node.location};
   }
 
-  /// Whether the ops that only one side has end in a value that comes in stored in the other.
-  Found stored_between(size_t at, Hunk hunk) {
-    if ((hunk.added == 0) == (hunk.removed == 0)) return {};
-    size_t i = at + hunk.added, j = at + hunk.removed;
-    for (; i < now_.ops.size() && j < then_.ops.size() && same_op(i, j); ++i, ++j) {
-      const Node &reader = now_.op(i), &known_reader = then_.op(j);
-      auto mine = now_.trace.inputs(reader), known = then_.trace.inputs(known_reader);
-      for (size_t k = 0; k < std::min(mine.size(), known.size()); ++k) {
-        bool computed = now_.is_op(mine[k]), was_computed = then_.is_op(known[k]);
-        const Node& given =
-            computed ? then_.trace.nodes[size_t(known[k])] : now_.trace.nodes[size_t(mine[k])];
-        if (computed == was_computed || given.op != OpId::leaf) continue;
-        return changed_place(now_.trace.nodes[size_t(mine[k])], then_.trace.nodes[size_t(known[k])],
-                             reader, known_reader, computed);
-      }
+  /// A leaf of one side that was computed by an op that only the other side has.
+  static const Node* find_stored(const Side& with_leaf, const Side& with_op) {
+    auto count = [](const Side& side, uint32_t hash) {
+      auto [first, last] = std::equal_range(side.trace.lines.begin(), side.trace.lines.end(), hash);
+      return last - first;
+    };
+    auto is_leaf_there = [&](const Node& node) {
+      return std::ranges::any_of(with_op.trace.leaves, [&](const KnownTrace::Leaf& leaf) {
+        const Node& other = with_op.trace.nodes[leaf.node];
+        return other.made_by == node.made_by && same_place(other.location, node.location);
+      });
+    };
+    for (const KnownTrace::Leaf& leaf : with_leaf.trace.leaves) {
+      const Node& node = with_leaf.trace.nodes[leaf.node];
+      if (node.made_by == OpId::leaf || !node.location.line) continue;
+      uint32_t hash = line_hash(node.made_by, node.location);
+      if (count(with_op, hash) > count(with_leaf, hash) && !is_leaf_there(node)) return &node;
     }
+    return nullptr;
+  }
+
+  Found stored_between() const {
+    if (const Node* leaf = find_stored(now_, then_))
+      return Miss{
+          MissReason::stored_input,
+          fmt::format("the {} made here comes in as a stored value, and was computed within "
+                      "the trace",
+                      name_of(leaf->made_by)),
+          leaf->location, leaf->location};
+    if (const Node* leaf = find_stored(then_, now_))
+      return Miss{MissReason::computed_input,
+                  fmt::format("the {} made here is computed within the trace, and came in as a "
+                              "stored value",
+                              name_of(leaf->made_by)),
+                  leaf->location, leaf->location};
     return {};
   }
 

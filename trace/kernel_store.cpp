@@ -37,6 +37,7 @@ void KernelStore::clear() {
   executables_.clear();
   first_extents_.clear();
   stored_.close();
+  history_.note_cleared();
 }
 
 KernelStore::Code KernelStore::counted(Code code) {
@@ -99,6 +100,7 @@ class KernelStore::Batch {
       for (size_t request : one.wanted_by) result[request] = one.code;
       store_.executables_.put(one.key.hash, one.code, int64_t(one.code->bytes()));
       const bool compiled = !one.binary.bytes.empty();
+      store_.history_.note(one.kernel, one.key.hash, backend_.name(), compiled);
       report(compiled ? EventKind::compile : EventKind::load, one.kernel);
       ++(compiled ? counters().kernels_compiled : counters().kernels_loaded);
     }

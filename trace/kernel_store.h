@@ -9,6 +9,7 @@
 #include <encore/cache/lru.h>
 #include <encore/jit/backend.h>
 #include <encore/trace/binary_store.h>
+#include <encore/trace/kernel_history.h>
 
 #include <atomic>
 #include <memory>
@@ -50,6 +51,7 @@ class KernelStore {
       first_extents_;  // structure -> key of its first kernel
   BinaryStore stored_;
   std::shared_ptr<std::atomic<int64_t>> held_ = std::make_shared<std::atomic<int64_t>>(0);
+  KernelHistory history_;
   int64_t until_failure_ = 0;
 };
 

@@ -16,12 +16,8 @@ StoredFor why_stored(const Node* node) {
   return node->needs_gradient ? StoredFor::gradient : StoredFor::others;
 }
 
-uint32_t line_hash(OpId op, Location where) {
-  return uint32_t(hash_text(where.file).low) * 31u + where.line * 0x9e3779b9u + uint32_t(op);
-}
-
-void add_node(const GraphNode& node, KnownTrace& to) {
-  to.nodes.push_back({node.op, node.dtype, uint8_t(node.shape.rank()),
+void add_node(const GraphNode& node, OpId made_by, KnownTrace& to) {
+  to.nodes.push_back({node.op, made_by, node.dtype, uint8_t(node.shape.rank()),
                       uint32_t(node.attributes.size()), uint32_t(node.inputs.size()),
                       to.numbers.size(), node.location, node.scope});
   to.numbers.insert(to.numbers.end(), node.shape.begin(), node.shape.end());
@@ -49,6 +45,10 @@ Kept why_kept(const Node* leaf, bool donated, SyncKind kind) {
   return leaf->users() != leaf->trace_users ? Kept::users : Kept::shared_buffer;
 }
 
+uint32_t line_hash(OpId op, Location where) {
+  return uint32_t(hash_text(where.file).low) * 31u + where.line * 0x9e3779b9u + uint32_t(op);
+}
+
 bool same_place(Location a, Location b) {
   return a.line == b.line && (a.file == b.file || std::strcmp(a.file, b.file) == 0);
 }
@@ -68,7 +68,7 @@ KnownTrace remember(const Graph& graph, const Capture& capture, Location sync) {
   known.is_whole = count == graph.nodes.size();
   for (size_t id = 0; id < count; ++id) {
     const GraphNode& node = graph.nodes[id];
-    add_node(node, known);
+    add_node(node, node.op == OpId::leaf ? capture.leaves[node.slot]->op : node.op, known);
     if (!node.inputs.empty()) known.lines.push_back(line_hash(node.op, node.location));
   }
   std::sort(known.lines.begin(), known.lines.end());

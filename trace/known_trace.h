@@ -32,6 +32,7 @@ Kept why_kept(const Node* leaf, bool donated, SyncKind kind);
 struct KnownTrace {
   struct Node {
     OpId op;
+    OpId made_by;  // of a leaf, the op that computed it earlier
     DType dtype;
     uint8_t rank;
     uint32_t attribute_count, input_count;
@@ -83,6 +84,9 @@ struct KnownTrace {
 
 /// `graph` is the capture's own.
 KnownTrace remember(const Graph& graph, const Capture& capture, Location sync);
+
+/// What `KnownTrace::lines` holds of an op.
+uint32_t line_hash(OpId op, Location where);
 
 /// Equal lines of equally named files.
 bool same_place(Location a, Location b);

@@ -3,6 +3,7 @@
 #include <encore/trace/collapse_axes.h>
 #include <encore/trace/compact_sizes.h>
 #include <encore/trace/describe.h>
+#include <encore/trace/explain_aliases.h>
 #include <encore/trace/fuse.h>
 #include <encore/trace/join_kernels.h>
 #include <encore/trace/label_launches.h>
@@ -203,6 +204,10 @@ std::shared_ptr<const Program> compile(Graph graph, const Capture& capture, jit:
   place_buffers(planned.lowered, planned.memory, *program);
   report_kernels(planned.lowered, planned.order.launch_of, backend);
   report("memory-plan", [&] { return to_text(planned.lowered, planned.memory, planned.order); });
+  report("aliases", [&] {
+    return explain_aliases(planned.graph, planned.lowered, planned.order, planned.memory, capture);
+  });
+  counters().missed_aliases += int64_t(planned.memory.missed.size());
   report("trace", [&] {
     return describe({capture, where, planned.captured, planned.became, planned.graph,
                      planned.fusion, planned.lowered, planned.order, planned.memory});

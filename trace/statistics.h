@@ -21,6 +21,7 @@ namespace encore::trace {
   STATISTIC(disk_rejects, "of them, those that found something damaged")         \
   STATISTIC(launches, "kernel launches")                                         \
   STATISTIC(graph_launches, "programs replayed as one CUDA graph")               \
+  STATISTIC(missed_aliases, "donated inputs that no output could take over")     \
   STATISTIC(cuts, "automatic cuts")                                              \
   STATISTIC(evictions, "programs and kernels dropped for the cache budget")      \
   STATISTIC(capture_nanoseconds, "time capturing and fingerprinting")            \

@@ -119,7 +119,20 @@ Miss TraceHistory::explain(const KnownTrace& now) const {
   miss.has_nearest = true;
   miss.nearest = nearest->key;
   miss.nearest_sync = nearest->sync;
+  if (miss.reason == MissReason::stored_input)
+    if (Location by = find_storing_sync(miss.where, now.sync); by.line)
+      miss.difference += fmt::format(" (stored by the sync at {})", short_place(by));
   return miss;
+}
+
+/// Another sync that lately stored what the user's line `stored` makes.
+Location TraceHistory::find_storing_sync(Location stored, Location not_this) const {
+  for (auto trace = traces_.rbegin(); trace != traces_.rend(); ++trace) {
+    if (same_place(trace->sync, not_this)) continue;
+    for (const KnownTrace::Output& output : trace->outputs)
+      if (same_place(trace->nodes[output.node].location, stored)) return trace->sync;
+  }
+  return {};
 }
 
 void TraceHistory::add(KnownTrace trace) {

@@ -34,6 +34,7 @@ class TraceHistory {
     MissReason if_missed;
   };
   void note(Hash128 key, Fate fate);
+  Location find_storing_sync(Location stored, Location not_this) const;
   const KnownTrace* find_nearest(const KnownTrace& now) const;
 
   std::deque<KnownTrace> traces_;  // the latest last

@@ -81,10 +81,16 @@ std::optional<int> number_of(const std::string& name) {
 
 }  // namespace
 
-BundleWriter::BundleWriter(fs::path root) : root_(std::move(root)) {
+BundleWriter::BundleWriter(fs::path root) : root_(std::move(root)), syncs_(root_ / "syncs.txt") {
   for (const Bundle& bundle : read_bundles(root_)) {
     last_number_ = std::max(last_number_, bundle.number);
   }
+}
+
+void BundleWriter::write_miss(const fs::path& folder, const Event& event) {
+  write(folder / "miss.txt",
+        fmt::format("{} at {}\n{}", event.name, place(event.where), event.text), std::ios::app);
+  write(folder / "notes.txt", note(event), std::ios::app);
 }
 
 void BundleWriter::begin(const Event& event) {
@@ -99,11 +105,12 @@ void BundleWriter::begin(const Event& event) {
   if (auto miss = misses_.extract(std::this_thread::get_id())) {
     const auto& [reason, text, file, line] =
         open.document.misses.emplace_back(std::move(miss.mapped()));
-    write(folder / "notes.txt", fmt::format("miss: {} at {}:{}\n{}", reason, file, line, text));
+    write_miss(folder, {EventKind::miss, reason, text, 0, {file.c_str(), line}});
   }
 }
 
 void BundleWriter::take(const Event& event) {
+  if (event.kind == EventKind::sync) return syncs_.add(event);
   if (event.kind == EventKind::pass && event.name == "begin") return begin(event);
   const auto open = open_.find(std::this_thread::get_id());
   if (open == open_.end()) {
@@ -112,6 +119,7 @@ void BundleWriter::take(const Event& event) {
     return;
   }
   open->second.document.take(event);
+  if (event.kind == EventKind::miss) return write_miss(open->second.folder, event);
   if (event.kind == EventKind::pass) {
     take_pass(open->second, event);
     if (event.name == "end") open_.erase(open);
@@ -134,7 +142,7 @@ void BundleWriter::take_pass(Open& open, const Event& event) {
   } else if (event.name == "end") {
     if (!open.document.trace.empty()) write(open.folder / "trace.json", open.document.text());
     write(open.folder / "stats.txt", event.text);
-  } else if (event.name == "memory-plan" || event.name == "program") {
+  } else if (event.name == "memory-plan" || event.name == "aliases" || event.name == "program") {
     write(open.folder / fmt::format("{}.txt", event.name), event.text);
   } else {
     const std::string name = fmt::format("{:02}-{}.txt", ++open.passes, file_name(event.name));

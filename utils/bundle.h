@@ -4,15 +4,18 @@
 //     key.txt                     the whole key and the sync that asked
 //     passes/01-simplify.txt …    the graph after each pass
 //     kernels/k0.txt, k0.ll, k0.s the kernel's text and its generated code
-//     memory-plan.txt, program.txt
+//     memory-plan.txt, aliases.txt, program.txt
 //     trace.json                  the same and how it hangs together: docs/dump-format.md
+//     miss.txt                    why it was compiled, and why each kernel: a line, advice, JSON
 //     notes.txt                   misses, fusion refusals and compile times heard meanwhile
 //     stats.txt                   written last: without it the compilation failed
+//   DIR/syncs.txt                 how often each line asked for a sync (utils/sync_log.h)
 //
 // The writer is a listener of events (see core/events.h); the reader is what `encore-dump` shows.
 #pragma once
 #include <encore/core/events.h>
 #include <encore/utils/bundle_document.h>
+#include <encore/utils/sync_log.h>
 
 #include <filesystem>
 #include <map>
@@ -30,6 +33,8 @@ class BundleWriter {
   explicit BundleWriter(std::filesystem::path root);
   /// Throws std::exception when a file cannot be written.
   void take(const Event& event);
+  /// Writes what is kept back: the counts of syncs. Any thread.
+  void flush() { syncs_.flush(); }
 
  private:
   struct Open {
@@ -38,9 +43,11 @@ class BundleWriter {
     BundleDocument document = {};
   };
   void begin(const Event& event);
+  static void write_miss(const std::filesystem::path& folder, const Event& event);
   void take_pass(Open& open, const Event& event);
 
   std::filesystem::path root_;
+  SyncLog syncs_;
   int last_number_ = 0;
   std::map<std::thread::id, Open> open_;  // the trace that each thread is compiling
   std::map<std::thread::id, BundleDocument::Miss> misses_;  // heard before the compilation began

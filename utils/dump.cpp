@@ -8,7 +8,10 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
+#include <mutex>
+#include <vector>
 
 namespace encore {
 namespace {
@@ -70,6 +73,26 @@ void print(const Event& event) {
   fmt::print(stderr, "{}\n", line);
 }
 
+/// What writers keep back is written when the process ends; listeners are never destroyed.
+void flush_at_exit(const std::shared_ptr<BundleWriter>& writer) {
+  struct Writers {
+    std::mutex mutex;
+    std::vector<std::weak_ptr<BundleWriter>> all;
+  };
+  static auto& writers = *new Writers;
+  static const int registered = std::atexit([] {
+    std::lock_guard lock(writers.mutex);
+    for (const auto& one : writers.all) try {
+        if (auto writer = one.lock()) writer->flush();
+      } catch (const std::exception& error) {
+        fmt::print(stderr, "encore: {}\n", error.what());
+      }
+  });
+  (void)registered;
+  std::lock_guard lock(writers.mutex);
+  writers.all.push_back(writer);
+}
+
 }  // namespace
 
 std::string dump(const Tensor& tensor) {
@@ -79,6 +102,7 @@ std::string dump(const Tensor& tensor) {
 
 uint32_t write_bundles(const std::string& folder) {
   auto writer = std::make_shared<BundleWriter>(folder);
+  flush_at_exit(writer);
   auto take = [writer](const Event& event) mutable {
     if (!writer) return;
     try {
@@ -89,7 +113,8 @@ uint32_t write_bundles(const std::string& folder) {
     }
   };
   return events::listen(take, bit(EventKind::pass) | bit(EventKind::miss) |
-                                  bit(EventKind::compile) | bit(EventKind::fusion_refusal));
+                                  bit(EventKind::compile) | bit(EventKind::fusion_refusal) |
+                                  bit(EventKind::sync));
 }
 
 uint32_t log_events(std::string_view words) { return events::listen(print, parse_words(words)); }

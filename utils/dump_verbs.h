@@ -7,7 +7,10 @@ namespace encore {
 
 void add_cache_verb(CLI::App& app, int& status);
 void add_diff_verb(CLI::App& app, int& status);
+void add_fusion_verb(CLI::App& app, int& status);
 void add_html_verb(CLI::App& app, int& status);
 void add_run_verb(CLI::App& app, int& status);
+void add_syncs_verb(CLI::App& app, int& status);
+void add_why_verb(CLI::App& app, int& status);
 
 }  // namespace encore

@@ -41,7 +41,8 @@ void show(const Bundle& bundle, bool all_passes) {
   for (const std::string& file : passes) {
     if (all_passes || file == passes.front() || file == passes.back()) print_file(bundle, file);
   }
-  for (const char* file : {"memory-plan.txt", "program.txt", "stats.txt"}) print_file(bundle, file);
+  for (const char* file : {"memory-plan.txt", "aliases.txt", "program.txt", "stats.txt"})
+    print_file(bundle, file);
 }
 
 void kernels(const Bundle& bundle, const std::string& name, const std::string& ending) {
@@ -100,6 +101,9 @@ int run(int argc, char** argv) {
   encore::add_diff_verb(app, status);
   encore::add_html_verb(app, status);
   encore::add_run_verb(app, status);
+  encore::add_why_verb(app, status);
+  encore::add_fusion_verb(app, status);
+  encore::add_syncs_verb(app, status);
   app.require_subcommand(0, 1);
   CLI11_PARSE(app, argc, argv);
 
