@@ -187,7 +187,8 @@ void collect_own(const std::string& path, Names& seen) {
 TEST(IncludeRule, TheUmbrellaReachesWhatUsersWrite) {
   const Names inner = {"autograd/walk.h",  "utils/bundle.h",        "utils/bundle_document.h",
                        "utils/ceilings.h", "utils/kernel_ranges.h", "utils/kernel_work.h",
-                       "utils/nvtx.h",     "utils/profile.h",       "utils/run_kernel_alone.h"};
+                       "utils/nvtx.h",     "utils/profile.h",       "utils/run_kernel_alone.h",
+                       "utils/sync_log.h"};
   Names reached;
   collect_own("encore.h", reached);
   for (const auto& [path, file] : tree()) {
