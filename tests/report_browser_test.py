@@ -163,7 +163,7 @@ def main():
         bundles = folder / "bundles <&'\""
         run(example, "--steps", "2", env={**os.environ, "ENCORE_DUMP": str(bundles)})
         sources = pathlib.Path(__file__).resolve().parent.parent
-        step = sorted(bundles.iterdir())[-1]
+        step = sorted(path for path in bundles.iterdir() if path.is_dir())[-1]  # beside syncs.txt
         report = folder / "report.html"
         print(run(tool, "html", bundles, "-o", report, "--source", sources).strip())
         page = Browser(program)
