@@ -372,7 +372,7 @@ std::vector<LaunchData> EmulatedProgram::run(size_t index, const RandomKernel& r
   size_t next = 0;
   for (LaunchData& data : result)
     for (std::vector<std::byte>& bytes : data.arguments)
-      std::memcpy(bytes.data(), memory[next++][0].bytes + skipped, bytes.size());
+      std::copy_n(memory[next++][0].bytes + skipped, bytes.size(), bytes.begin());
   return result;
 }
 
