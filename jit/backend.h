@@ -94,9 +94,9 @@ class Backend {
   virtual std::string fingerprint() const = 0;
   virtual Limits limits() const = 0;
 
-  /// Where code that suits all sizes of a kernel whose sizes are arguments is dear to compile: a
-  /// number from 1 for `Kernel::variant`, to have only what suits the sizes as they are. Code of any
-  /// variant gives what it should for all sizes. Otherwise 0.
+  /// A number for `Kernel::variant`: which of several kinds of code suits the kernel's sizes as they
+  /// are, fixed or not. Code of any variant gives what it should for all sizes of its structure for
+  /// which this may be the answer. 0: there is one kind only.
   virtual uint32_t variant(const Kernel&) const { return 0; }
   virtual std::vector<Binary> compile(std::span<const Kernel* const> kernels) = 0;
   /// Throws Error for bytes that are not this kernel's, or damaged.

@@ -142,7 +142,7 @@ struct Kernel {
   std::vector<Stage> stages;
   std::optional<Contraction> contraction;  // then exactly one sweep, whose instructions may use `product`
   SizeId rows_per_chunk = none;        // none: no column accumulators; else at least 1
-  uint32_t variant = 0;  // which code serves sizes that are not fixed, see Backend::variant; 0: any
+  uint32_t variant = 0;  // which kind of code, see Backend::variant; 0: any
 
   int64_t size(SizeId id) const { return id == none ? 0 : sizes[id].value; }
 };

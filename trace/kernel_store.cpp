@@ -58,9 +58,10 @@ class KernelStore::Batch {
         fingerprint_(backend.fingerprint()),
         device_(hash_text(backend.name())) {}
 
-  void add(size_t request, const Kernel& kernel, bool must_be_generic) {
+  void add(size_t request, Kernel kernel, bool must_be_generic) {
     Kernel generic = with_sizes_as_arguments(kernel);
     generic.variant = backend_.variant(generic);
+    kernel.variant = backend_.variant(kernel);
     const Key structure = key_of(generic);
     const Key exact = must_be_generic ? structure : key_of(kernel);
     auto found = [&](const Key& key) { return find_in_memory(request, key); };
@@ -74,7 +75,7 @@ class KernelStore::Batch {
     if (!is_exact || has_other_extents(structure, exact))
       wanted_.push_back({std::move(generic), structure, {request}});
     else
-      wanted_.push_back({kernel, exact, {request}, structure.text});
+      wanted_.push_back({std::move(kernel), exact, {request}, structure.text});
   }
 
   void compile() {

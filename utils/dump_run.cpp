@@ -113,7 +113,7 @@ Json measure(const Source& source, const Options& options, const Ceilings& ceili
   if (options.generic) kernel = with_sizes_as_arguments(std::move(kernel));
   for (const std::string& size : options.sizes) set_size(kernel, size);
   jit::Backend& backend = backend_named(options.backend);
-  if (options.generic) kernel.variant = backend.variant(kernel);
+  if (options.generic || kernel.variant == 0) kernel.variant = backend.variant(kernel);
   KernelAlone alone(kernel, backend, options.seed);
   const KernelWork& work = alone.work();
   Json result = {{"kernel", source.name}};

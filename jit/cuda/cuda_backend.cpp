@@ -1,7 +1,7 @@
 #include <encore/core/error.h>
 #include <encore/core/hash.h>
 #include <encore/core/settings.h>
-#include <encore/jit/cuda/contraction.h>
+#include <encore/jit/cuda/choose_product.h>
 #include <encore/jit/cuda/cuda_backend.h>
 #include <encore/jit/cuda/executable.h>
 #include <encore/jit/cuda/generate.h>
@@ -45,7 +45,7 @@ class CudaBackend final : public Backend {
   }
 
   uint32_t variant(const Kernel& kernel) const override {
-    return kernel.contraction ? contraction_variant(kernel, target()) : 0;
+    return kernel.contraction ? choose_product(kernel, target()) : 0;
   }
 
   std::vector<Binary> compile(std::span<const Kernel* const> kernels) override {
