@@ -129,7 +129,7 @@ void Walk::differentiate(Node* node, const Tensor& gradient) {
       continue;
     }
     if (input->sequence < lowest_target_) continue;
-    Tensor part = rule({*node, gradient}, int(i));
+    Tensor part = rule({*node, gradient}, int(node->place_of_input(i)));
     if (part.defined()) arrive(input, fit_gradient(std::move(part), input->shape, input->dtype));
   }
 }

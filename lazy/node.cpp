@@ -1,5 +1,9 @@
+#include <encore/core/settings.h>
+#include <encore/core/span.h>
 #include <encore/lazy/node_pool.h>
 
+#include <algorithm>
+#include <limits>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -76,16 +80,20 @@ void PendingList::lock() noexcept {
 }
 
 void PendingList::remove(Node* node) noexcept {
-  if (this == own_list) {
-    nodes_[node->pending_position] = nullptr;
-    --live_;
-    bytes_ -= result_bytes(node);
-  } else {
+  auto remove_elsewhere = [&]() __attribute__((noinline)) {
     lock();
-    nodes_[node->pending_position] = nullptr;
-    bytes_elsewhere_.fetch_add(result_bytes(node), std::memory_order_relaxed);
-    live_elsewhere_.fetch_add(1, std::memory_order_release);
+    begin_[node->pending_position] = nullptr;
+    bytes_elsewhere_.fetch_add(node->bytes, std::memory_order_relaxed);
+    holes_elsewhere_.fetch_add(1, std::memory_order_release);
     unlock_or_delete();
+  };
+  if (this == own_list) [[likely]] {
+    begin_[node->pending_position] = nullptr;
+    bytes_ -= node->bytes;
+    ++holes_;
+    if (size() == 0) attend_at_ = end_;  // what comes next begins it anew
+  } else {
+    remove_elsewhere();
   }
   node->pending = nullptr;
 }
@@ -105,21 +113,49 @@ void PendingList::unlock_or_delete() noexcept {
 }
 
 void PendingList::note_device(Device device) {
+  latest_device_ = device;
   if (std::find(devices_.begin(), devices_.end(), device) == devices_.end())
     devices_.push_back(device);
+}
+
+void PendingList::begin_anew(const Node& first) {
+  end_ = begin_;
+  holes_ = 0;
+  holes_elsewhere_ = 0;
+  bytes_ = bytes_elsewhere_ = 0;
+  devices_.assign(1, first.device);
+  latest_device_ = first.device;
+  first_location_ = first.location;
+  first_op_ = first.op;
+  if (events::wanted(events::times)) [[unlikely]]
+    recording_since_ = steady_now();
 }
 
 void PendingList::make_room() {
   Slots slots(*this);
   uint32_t kept = 0;
-  for (Node* node : nodes_)
+  for (Node* node : slots.span())
     if (node) {
       node->pending_position = kept;
-      nodes_[kept++] = node;
+      begin_[kept++] = node;
     }
-  nodes_.resize(kept);
-  if (2 * nodes_.size() >= nodes_.capacity())
-    nodes_.reserve(std::max<size_t>(256, 2 * nodes_.capacity()));
+  holes_ = 0;
+  holes_elsewhere_ = 0;
+  bytes_ -= bytes_elsewhere_.exchange(0);
+  if (2 * kept >= slots_.size()) slots_.resize(std::max<size_t>(256, 2 * slots_.size()));
+  begin_ = slots_.data();
+  end_ = begin_ + kept;
+}
+
+void PendingList::attend(const Node& next) {
+  if (size() == 0) begin_anew(next);
+  if (end_ == begin_ + slots_.size()) make_room();
+  const Settings& limits = settings();
+  // A change of the settings is seen after so many nodes.
+  ptrdiff_t quiet = 64, budget = limits.cut_nodes ? limits.cut_nodes - int64_t(size()) + 1 : quiet;
+  quiet = std::min({quiet, std::max<ptrdiff_t>(budget, 1), begin_ + slots_.size() - end_});
+  attend_at_ = end_ + quiet;
+  most_bytes_ = limits.cut_bytes ? limits.cut_bytes : std::numeric_limits<int64_t>::max();
 }
 
 PendingList& pending_list() {

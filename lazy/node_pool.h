@@ -1,10 +1,8 @@
 // A thread's memory for nodes and the short steps of recording and releasing, to be inlined by the
 // files of lazy/ that record and release.
 #pragma once
-#include <encore/core/span.h>
 #include <encore/lazy/node.h>
 
-#include <algorithm>
 #include <new>
 
 namespace encore {
@@ -31,7 +29,7 @@ struct BlockPool {
     return block;
   }
   void give(void* memory) {
-    if (!free || count >= most_kept) [[unlikely]]
+    if (count - 1 >= most_kept - 1) [[unlikely]]  // or none
       settle();
     auto* block = static_cast<Block*>(memory);
     block->next = free;
@@ -50,13 +48,14 @@ extern thread_local constinit BlockPool pool;
 extern thread_local constinit PendingList* own_list;
 
 /// A new node with one handle; `release` gives it back.
-inline Node* new_node(OpId op, DType dtype, Device device, Location location, const char* scope) {
+template <class... Given>
+inline Node* new_node(OpId op, const Given&... given) {
 #ifdef __SANITIZE_ADDRESS__
   void* memory = ::operator new(sizeof(Node), std::align_val_t(64));
 #else
   void* memory = pool.take();
 #endif
-  return new (memory) Node(op, dtype, device, location, scope);
+  return new (memory) Node(op, given...);
 }
 
 /// Whether `what` are all the references to the node, and nobody can gain one meanwhile.
@@ -79,28 +78,13 @@ inline void handle_to_user(Node* node) {
     node->references.fetch_add(Node::one_user - Node::one_handle, std::memory_order_acq_rel);
 }
 
-inline int64_t result_bytes(const Node* node) {
-  return node->shape.numel() * int64_t(size_of(node->dtype));
-}
-
 inline void PendingList::add(Node* node) {
-  if (size() == 0) {
-    nodes_.clear();
-    devices_.clear();
-    first_location_ = node->location;
-    first_op_ = node->op;
-    if (events::wanted(events::times)) [[unlikely]]
-      recording_since_ = steady_now();
-  }
-  if (devices_.empty() || devices_.back() != node->device) [[unlikely]]
+  if (node->device != latest_device_) [[unlikely]]
     note_device(node->device);
-  if (nodes_.size() == nodes_.capacity()) [[unlikely]]
-    make_room();
   node->pending = this;
-  node->pending_position = uint32_t(nodes_.size());
-  nodes_.push_back(node);
-  ++live_;
-  bytes_ += result_bytes(node);
+  node->pending_position = uint32_t(end_ - begin_);
+  *end_++ = node;
+  bytes_ += node->bytes;
 }
 
 }  // namespace encore

@@ -27,8 +27,8 @@ Tensor share_extreme(const Tensor& g, const Tensor& a, const Tensor& b, const Te
   [](const GradientOf& of, [[maybe_unused]] int input) -> Tensor {                 \
     [[maybe_unused]] const Tensor& g = of.dy;                                      \
     [[maybe_unused]] const Tensor y = of.y(), a = of.in(0),                        \
-                                  b = of.node.input_count > 1 ? of.in(1) : Tensor(), \
-                                  c = of.node.input_count > 2 ? of.in(2) : Tensor(); \
+                                  b = of.node.operand_count() > 1 ? of.in(1) : Tensor(), \
+                                  c = of.node.operand_count() > 2 ? of.in(2) : Tensor(); \
     return expression;                                                             \
   }
 

@@ -48,27 +48,44 @@ const char* join_scopes(const char* outer, const char* inner) {
 }
 
 /// Numbers a node after its inputs, which may be another thread's, and after this thread's others.
-void give_sequence(Node* node) {
+inline void give_sequence(Node* node) {
   node->sequence = context.latest = std::max(context.latest, node->sequence) + 1;
 }
 
-/// Lists the node; before that, cuts the trace where its budget is spent.
-Tensor publish(Tensor handle) {
-  Node* node = handle.node();
-  if (!node->is_source()) {
-    PendingList& list = own_list ? *own_list : pending_list();
-    if (over_budget(list)) [[unlikely]]
-      cut_if_due(*node);
-    give_sequence(node);
-    list.add(node);
-  } else {
-    give_sequence(node);
-  }
-  return handle;
+void set_shape(Node* node, const Shape& shape) {
+  node->shape = shape;
+  node->bytes = shape.numel() * int64_t(size_of(node->dtype));
 }
 
-Node* new_node(OpId op, DType dtype, Device device, Location where) {
-  return new_node(op, dtype, device, context.scoped ? context.location : where, context.scope);
+/// Cuts the trace where its budget is spent, and has the list make room. Lets go of the handle on a
+/// throw.
+[[gnu::noinline]] void attend_to(PendingList& list, Node* node) {
+  Tensor handle = Tensor::adopt(node);
+  if (over_budget(list)) cut_if_due(*node);
+  list.attend(*node);
+  retain(node, Node::one_handle);
+}
+
+/// Lists the node; before that, cuts the trace where its budget is spent.
+inline Tensor publish_pending(Node* node) {
+  PendingList& list = own_list ? *own_list : pending_list();
+  if (list.wants_attention()) [[unlikely]]
+    attend_to(list, node);
+  list.add(node);
+  return Tensor::adopt(node);
+}
+
+Tensor publish(Tensor handle) {
+  Node* node = handle.node();
+  give_sequence(node);
+  if (node->is_source()) return handle;
+  retain(node, Node::one_handle);
+  return publish_pending(node);
+}
+
+inline Node* new_node(OpId op, DType dtype, Device device, Location where) {
+  return encore::new_node(op, dtype, device, context.scoped ? context.location : where,
+                          context.scope);
 }
 
 /// The caller has counted the user.
@@ -78,6 +95,14 @@ void adopt_input(Node* node, Node* input) {
   node->sequence = std::max(node->sequence, input->sequence);
 }
 
+/// The Arg's handle, if it holds one, becomes the user; it is counted otherwise.
+inline void count_user(Arg& arg) {
+  if (arg.take_handle())
+    handle_to_user(arg.node());
+  else
+    retain(arg.node(), Node::one_user);
+}
+
 void add_input(Node* node, Node* input) {
   retain(input, Node::one_user);
   adopt_input(node, input);
@@ -85,10 +110,7 @@ void add_input(Node* node, Node* input) {
 
 void add_operand(Node* node, const Arg& arg) { add_input(node, arg.node()); }
 void add_operand(Node* node, Arg& arg) {
-  if (arg.take_handle())
-    handle_to_user(arg.node());
-  else
-    retain(arg.node(), Node::one_user);
+  count_user(arg);
   adopt_input(node, arg.node());
 }
 
@@ -173,7 +195,7 @@ Device common_device(const OpInfo& op, std::span<const Arg* const> args, Locatio
 Tensor cast_to(Tensor x, DType dtype, Location where) {
   if (x.dtype() == dtype) return x;
   Node* node = new_node(OpId::cast, dtype, x.device(), where);
-  node->shape = x.shape();
+  set_shape(node, x.shape());
   add_input(node, x.node());
   settle_gradient(node);
   return publish(Tensor::adopt(node));
@@ -181,46 +203,61 @@ Tensor cast_to(Tensor x, DType dtype, Location where) {
 
 Node* new_constant(OpId op, Scalar value, DType dtype, Device device) {
   Node* node = new_node(op, dtype, device, {});
-  node->bits = dtype == DType::f32 && value.floating ? std::bit_cast<uint32_t>(float(value.number))
-                                                     : value.bits_as(dtype);
+  set_shape(node, {});
+  node->number_dtype = dtype;
+  node->bits = value.bits_as(dtype);
   give_sequence(node);
   return node;
 }
 
-Node* new_constant(const Arg& arg, DType dtype, Device device) {
-  return new_constant(arg.is_literal() ? OpId::literal : OpId::scalar, arg.number(), dtype, device);
+/// A node has room for one.
+inline void add_number(Node* node, const Arg& arg, uint32_t place, DType dtype) {
+  node->form = node->form.with(arg.is_literal() ? Number::literal : Number::scalar, place);
+  node->number_dtype = dtype;
+  // Field by field: a copy of the whole waits for stores of its parts.
+  if (dtype == DType::f32 && arg.number().floating) [[likely]]
+    node->bits = std::bit_cast<uint32_t>(float(arg.number().number));
+  else
+    node->bits = arg.number().bits_as(dtype);
+}
+
+/// Whether the op maps floating operands like `model` to a result like it.
+inline bool maps_plainly(OpId op, const Node& model) {
+  return is_floating(model.dtype) && keeps_floating(info(op).types);
+}
+
+inline bool are_alike(const Node& a, const Node& b) {
+  return a.dtype == b.dtype && a.device == b.device && a.shape == b.shape;
 }
 
 /// The common case, in which nothing converts, broadcasts or throws: floating tensors of one dtype,
-/// shape and device, and numbers. Null: any other.
-template <class... SomeArg>
-Node* new_plain(OpId op, Location where, SomeArg&... args) {
-  const Node* model = nullptr;
-  bool alike = true;
-  auto compare = [&](const Node* given) {
-    if (!given) return;
-    if (!model)
-      model = given;
-    else
-      alike &= given->dtype == model->dtype && given->device == model->device &&
-               given->shape == model->shape;
+/// shape and device, those of `model`, and at most one number.
+template <bool... is_tensor, class... SomeArg>
+[[gnu::always_inline]] inline Tensor record_plain(OpId op, const Node& model, Location where,
+                                                  SomeArg&... args) {
+  if (context.scoped) where = context.location;
+  Node* node = encore::new_node(op, Form::as_first(), model, where, context.scope);
+  uint64_t latest = context.latest;
+  uint32_t count = 0, place = 0;
+  bool on_tape = false;
+  auto add = [&]<bool tensor>(Arg& arg) __attribute__((always_inline)) {
+    if constexpr (tensor) {
+      Node* input = arg.node();
+      count_user(arg);
+      node->inline_inputs[count++] = input;
+      on_tape |= input->needs_gradient;
+      latest = std::max(latest, input->sequence);
+    } else {
+      add_number(node, arg, place, model.dtype);
+    }
+    ++place;
   };
-  (compare(args.node()), ...);
-  if (!model || !alike || !is_floating(model->dtype) || !keeps_floating(info(op).types))
-    return nullptr;
-  Node* node = new_node(op, model->dtype, model->device, where);
-  node->shape = model->shape;
-  auto add = [&](auto& arg) {
-    if (arg.node()) return add_operand(node, arg);
-    Node* number = new_constant(arg, node->dtype, node->device);
-    number->references.store(Node::one_user, std::memory_order_relaxed);
-    adopt_input(node, number);
-  };
-  (add(args), ...);
-  node->shaped_as_first =
-      node->inputs[0]->op != OpId::scalar && node->inputs[0]->op != OpId::literal;
-  settle_gradient(node);
-  return node;
+  (add.template operator()<is_tensor>(args), ...);
+  node->input_count = count;
+  node->sequence = context.latest = latest + 1;
+  if (on_tape) [[unlikely]]
+    node->needs_gradient = context.gradient && info(op).gradient;
+  return publish_pending(node);
 }
 
 }  // namespace
@@ -275,20 +312,25 @@ Tensor record_general(OpId op, std::span<SomeArg* const> all) {
   DTypes dtypes = promote_all(row, conditional ? given_args.subspan(1) : given_args, where);
   Node* node = new_node(op, dtypes.result, common_device(row, given_args, where), where);
   Tensor handle = Tensor::adopt(node);  // frees the node should anything below throw
+  bool any_tensor = std::any_of(all.begin(), all.end(), [](const Arg* arg) { return arg->node(); });
   for (size_t i = 0; i < all.size(); ++i) {
     DType wanted = conditional && i == 0 ? DType::boolean : dtypes.operands;
     Node* given = all[i]->node();
     if (given && (given->dtype == wanted || row.types == Types::test)) {
       add_operand(node, *all[i]);
+    } else if (!given && any_tensor && node->number() == Number::none) {
+      add_number(node, *all[i], uint32_t(i), wanted);
     } else {
       Tensor input = as_tensor(*all[i], wanted, node->device);
       if (given) input = cast_to(std::move(input), wanted, where);
       add_input(node, input.node());
     }
   }
-  node->shape = node->inputs[0]->shape;
+  Shape shape = node->inputs[0]->shape;
   for (uint32_t i = 1; i < node->input_count; ++i)
-    node->shape = broadcast(node->shape, node->inputs[i]->shape, row.name.data(), node->location);
+    shape = broadcast(shape, node->inputs[i]->shape, row.name.data(), node->location);
+  set_shape(node, shape);
+  if (shape == node->inputs[0]->shape) node->form.packed |= Form::as_first().packed;
   settle_gradient(node);
   return publish(std::move(handle));
 }
@@ -299,12 +341,20 @@ Tensor record_elementwise(OpId op, std::initializer_list<const Arg*> args) {
   return record_general(op, std::span<const Arg* const>(args.begin(), args.size()));
 }
 Tensor record_last(OpId op, Arg& a) {
-  if (Node* node = new_plain(op, a.location(), a)) return publish(Tensor::adopt(node));
+  if (a.node() && maps_plainly(op, *a.node())) [[likely]]
+    return record_plain<true>(op, *a.node(), a.location(), a);
   Arg* all[] = {&a};
   return record_general(op, std::span<Arg* const>(all));
 }
 Tensor record_last(OpId op, Arg& a, Arg& b) {
-  if (Node* node = new_plain(op, a.location(), a, b)) return publish(Tensor::adopt(node));
+  Node *x = a.node(), *y = b.node();
+  if (!y) {
+    if (x && maps_plainly(op, *x)) [[likely]]
+      return record_plain<true, false>(op, *x, a.location(), a, b);
+  } else if (maps_plainly(op, *y)) {
+    if (!x) return record_plain<false, true>(op, *y, a.location(), a, b);
+    if (are_alike(*x, *y)) return record_plain<true, true>(op, *x, a.location(), a, b);
+  }
   Arg* all[] = {&a, &b};
   return record_general(op, std::span<Arg* const>(all));
 }
@@ -316,7 +366,7 @@ Tensor record_last(OpId op, Arg& a, Arg& b, Arg& c) {
 Tensor record(NewNode fresh, std::span<Node* const> inputs, Location where) {
   Node* node = new_node(fresh.op, fresh.dtype, fresh.device, where);
   Tensor handle = Tensor::adopt(node);
-  node->shape = fresh.shape;
+  set_shape(node, fresh.shape);
   node->attributes = std::move(fresh.attributes);
   if (inputs.size() > 3) node->inputs = new Node*[inputs.size()];
   for (Node* input : inputs) {
@@ -356,7 +406,7 @@ Tensor literal_node(Scalar value, DType dtype, Device device) {
 
 Tensor leaf_node(Ref<Buffer> buffer, DType dtype, Shape shape, Location where) {
   Node* node = new_node(OpId::leaf, dtype, buffer->device(), where);
-  node->shape = shape;
+  set_shape(node, shape);
   node->buffer = std::move(buffer);
   return publish(Tensor::adopt(node));
 }
@@ -366,7 +416,7 @@ Tensor moved_node(const Tensor& source, Ref<Buffer> buffer, Location where) {
     return leaf_node(std::move(buffer), source.dtype(), source.shape(), where);
   Node* node = new_node(OpId::to_device, source.dtype(), buffer->device(), where);
   Tensor handle = Tensor::adopt(node);
-  node->shape = source.shape();
+  set_shape(node, source.shape());
   node->buffer = std::move(buffer);
   add_input(node, source.node());
   settle_gradient(node);
@@ -376,7 +426,7 @@ Tensor moved_node(const Tensor& source, Ref<Buffer> buffer, Location where) {
 
 Tensor variable_node(const Tensor& value, std::weak_ptr<void> cell, Location where) {
   Node* node = new_node(OpId::variable, value.dtype(), value.device(), where);
-  node->shape = value.shape();
+  set_shape(node, value.shape());
   node->cell = std::move(cell);
   add_input(node, value.node());
   node->needs_gradient = context.gradient && is_floating(node->dtype);
@@ -385,7 +435,16 @@ Tensor variable_node(const Tensor& value, std::weak_ptr<void> cell, Location whe
 
 Tensor as_tensor(const Arg& arg, DType dtype, Device device) {
   if (!arg.is_number()) return Tensor(arg.node());
-  return Tensor::adopt(new_constant(arg, dtype, device));
+  OpId op = arg.is_literal() ? OpId::literal : OpId::scalar;
+  return Tensor::adopt(new_constant(op, arg.number(), dtype, device));
+}
+
+Tensor GradientOf::in(int i) const {
+  if (Node* input = node.operand(uint32_t(i))) return Tensor(input);
+  OpId op = node.number() == Number::literal ? OpId::literal : OpId::scalar;
+  Node* number = new_constant(op, 0, node.number_dtype, node.device);
+  number->bits = node.bits;
+  return Tensor::adopt(number);
 }
 
 }  // namespace encore

@@ -108,7 +108,8 @@ struct GradientOf {
   const Node& node;
   const Tensor& dy;
   Tensor y() const { return Tensor(const_cast<Node*>(&node)); }
-  Tensor in(int i) const { return Tensor(node.inputs[i]); }
+  /// The operand; a new node for a number.
+  Tensor in(int i) const;
 };
 
 }  // namespace encore

@@ -282,12 +282,16 @@ class Oracle {
 
   Doubles elementwise(const Node* node) {
     const OpInfo& row = info(node->op);
-    DType dtype = node->inputs[node->input_count - 1]->dtype;
+    DType dtype = node->number() == Number::none ? node->inputs[node->input_count - 1]->dtype
+                                                 : node->number_dtype;
     bool integers = row.integer_reference && !is_floating(dtype);
     return fill(node, [&](const Position& at) {
       double v[3] = {};
-      for (uint32_t i = 0; i < node->input_count; ++i)
-        v[i] = (*this)(node->inputs[i])[broadcast_offset(node->inputs[i]->shape, at)];
+      for (uint32_t i = 0; i < node->operand_count(); ++i) {
+        const Node* operand = node->operand(i);
+        v[i] = operand ? (*this)(operand)[broadcast_offset(operand->shape, at)]
+                       : from_bits(node->number_dtype, &node->bits);
+      }
       if (!integers) return row.reference(v[0], v[1], v[2]);
       return double(row.integer_reference(int64_t(v[0]), int64_t(v[1]), int64_t(v[2])));
     });

@@ -88,7 +88,7 @@ class Search {
       const GraphNode& node = graph_.nodes[id];
       if (node.op == OpId::literal) finite[id] = is_finite_number(node, node.bits);
       if (node.op == OpId::scalar)
-        finite[id] = is_finite_number(node, capture_.scalars[node.slot]->bits);
+        finite[id] = is_finite_number(node, capture_.scalars[node.slot].node->bits);
     }
     for (size_t i = 0; i < computed_.size(); ++i) {
       NodeId id = computed_[i];

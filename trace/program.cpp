@@ -1,5 +1,4 @@
 #include <encore/core/span.h>
-#include <encore/lazy/compute_bits.h>
 #include <encore/trace/program.h>
 
 namespace encore::trace {
@@ -102,8 +101,7 @@ std::vector<Ref<Buffer>> replay(const Program& program, const Capture& capture,
     for (const Program::Segment& segment : launch.segments) {
       *segments++ = {pointers, segment.sizes.data(), scalars};
       for (uint32_t buffer : segment.buffers) *pointers++ = scratch.places[buffer];
-      for (uint32_t slot : segment.scalar_slots)
-        *scalars++ = compute_bits(capture.scalars[slot]->dtype, capture.scalars[slot]->bits);
+      for (uint32_t slot : segment.scalar_slots) *scalars++ = capture.scalars[slot].value;
     }
     scratch.launches.push_back({first, segments});
   }

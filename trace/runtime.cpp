@@ -258,9 +258,10 @@ void Runtime::record(std::span<Node* const> roots, Location where, Recorded& int
     if (node->pending) node->pending->remove(node);
 }
 
-std::vector<Ref<Buffer>> Runtime::run(const Recorded& recorded, Location where) {
+std::vector<Ref<Buffer>> Runtime::run(Recorded& recorded, Location where) {
   if (!recorded.program) return {};
   std::lock_guard lock(mutex_);
+  recorded.capture.renew_scalars();
   return at_place(where, [&] {
     return replay_in_room(*recorded.program, recorded.capture, recorded.capture.outputs[0]->device);
   });

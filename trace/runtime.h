@@ -45,7 +45,7 @@ class Runtime final : public Evaluator {
   /// Captures and compiles what `roots` need.
   void record(std::span<Node* const> roots, Location where, Recorded& into);
   /// Runs it; one buffer per output of the capture.
-  std::vector<Ref<Buffer>> run(const Recorded& recorded, Location where);
+  std::vector<Ref<Buffer>> run(Recorded& recorded, Location where);
 
   /// Forgets every program and kernel; for tests and for memory pressure.
   void clear_caches();

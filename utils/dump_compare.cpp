@@ -32,21 +32,23 @@ std::string type_of(const Json& node) {
   return node.at("dtype").get<std::string>() + node.at("shape").dump();
 }
 
-std::string details_of(const Json& node) {
+std::string details_of(const Json& node, std::initializer_list<const char*> names) {
   std::string text;
-  for (const char* name : {"attributes", "value", "slot", "donated"})
+  for (const char* name : names)
     if (node.contains(name)) text += fmt::format(" {} {}", name, node[name].dump());
   return text;
 }
 
-/// All but what it reads: numbers of nodes shift.
+/// All but its slot and what it reads: numbers of slots and nodes shift.
 std::string shape_of(const Json& node) {
-  return node.at("op").get<std::string>() + " " + type_of(node) + details_of(node);
+  return node.at("op").get<std::string>() + " " + type_of(node) +
+         details_of(node, {"attributes", "value", "donated"});
 }
 
 std::string node_text(const Json& document, const Json& node) {
-  std::string text = fmt::format("%{} {} {}{}", node.at("id").get<int64_t>(),
-                                 node.at("op").get<std::string>(), type_of(node), details_of(node));
+  std::string text =
+      fmt::format("%{} {} {}{}", node.at("id").get<int64_t>(), node.at("op").get<std::string>(),
+                  type_of(node), details_of(node, {"attributes", "value", "slot", "donated"}));
   for (const Json& input : node.at("inputs")) text += fmt::format(" %{}", input.get<int64_t>());
   if (node.contains("line")) {
     const std::string file = document.at("files").at(node["file"].get<size_t>());
@@ -107,7 +109,7 @@ class NodeComparison {
     const Json &x = from_[from], &y = to_[to];
     partner_[from] = to;
     Json what = Json::array();
-    for (const char* name : {"dtype", "shape", "attributes", "value", "slot", "donated"})
+    for (const char* name : {"dtype", "shape", "attributes", "value", "donated"})
       if (x.value(name, Json()) != y.value(name, Json())) what.push_back(name);
     if (!same_inputs(x.at("inputs"), y.at("inputs"))) what.push_back("inputs");
     if (what.empty()) return;

@@ -142,12 +142,18 @@ void Launcher::split_lines(const Extents& extents, int64_t pieces, Unit unit,
   }
 }
 
-void Launcher::split(const Segment& segment, const Extents& extents, double unit_ns,
-                     std::vector<Unit>& units) const {
+Launcher::Unit Launcher::whole(const Segment& segment, const Extents& extents) const {
   Unit unit{&segment, {}};
   Range& range = unit.range;
   range = {0, extents.outer, 0, extents.rows, 0, extents.inner, 0, nullptr, 0, nullptr, 0, 0};
   range.streaming = traits_.streamed_bytes * extents.points() > streaming_threshold();
+  return unit;
+}
+
+void Launcher::split(const Segment& segment, const Extents& extents, double unit_ns,
+                     std::vector<Unit>& units) const {
+  Unit unit = whole(segment, extents);
+  Range& range = unit.range;
   int64_t pieces = std::max<int64_t>(1, int64_t(std::llround(cost_ns(extents) / unit_ns)));
   int64_t lines = extents.outer * (traits_.column_accumulators ? extents.chunks
                                    : traits_.serial_rows       ? 1
@@ -183,6 +189,13 @@ void Launcher::run(KernelFunction function, std::span<const Unit> units) const {
 }
 
 void Launcher::launch(KernelFunction function, std::span<const Segment> segments) const {
+  if (segments.size() == 1 && !traits_.column_accumulators) {
+    Extents extents = extents_of(segments[0]);
+    if (extents.points() > 0 && cost_ns(extents) < 2 * splitting_threshold_ns) {
+      Unit unit = whole(segments[0], extents);
+      return run(function, {&unit, 1});
+    }
+  }
   thread_local std::vector<Unit> units;
   units.clear();
   double total_ns = 0;

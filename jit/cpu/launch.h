@@ -24,6 +24,7 @@ class Launcher {
   struct Extents;
   Extents extents_of(const Segment& segment) const;
   double cost_ns(const Extents& extents) const;
+  Unit whole(const Segment& segment, const Extents& extents) const;
   void split(const Segment& segment, const Extents& extents, double unit_ns,
              std::vector<Unit>& units) const;
   void split_lines(const Extents& extents, int64_t pieces, Unit unit,
