@@ -66,8 +66,12 @@ struct Label {
 };
 using Labels = std::vector<Label>;
 
-/// The launches of a program in order, to be run again and again with other segments. Used by one
-/// thread at a time.
+/// By launch: the earlier ones that must be over before it starts. What those wait for themselves
+/// need not be named.
+using Dependencies = std::vector<std::vector<uint32_t>>;
+
+/// The launches of a program, to be run again and again with other segments: one after the other,
+/// or side by side where none waits for the other. Used by one thread at a time.
 ///
 /// Where somebody listens to EventKind::kernel each launch is timed and reported with its label; a
 /// device that works asynchronously reports when it knows, at the latest at `synchronize`.
@@ -102,9 +106,11 @@ class Backend {
   /// Throws Error for bytes that are not this kernel's, or damaged.
   virtual std::shared_ptr<const Executable> load(const Kernel& kernel, const Binary& binary) = 0;
   virtual std::vector<Listing> listings(const Kernel& kernel) = 0;
-  /// Launches one after the other, unless the backend knows better. One label a launch.
+  /// Launches one after the other, unless the backend knows better. One label and one list of
+  /// dependencies a launch.
   virtual std::unique_ptr<Sequence> sequence(std::vector<std::shared_ptr<const Executable>> code,
-                                             std::shared_ptr<const Labels> labels);
+                                             std::shared_ptr<const Labels> labels,
+                                             Dependencies waits_for);
 
   /// At least `bytes` (0 is allowed), aligned to 64; throws OutOfMemory.
   virtual Ref<Buffer> allocate(size_t bytes) = 0;

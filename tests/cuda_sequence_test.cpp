@@ -18,7 +18,8 @@ struct Parameters {
   int64_t amount;
 };
 
-/// A kernel that adds its one scalar to its one argument; as many steps a launch as wanted.
+/// A kernel that adds its one scalar to its one argument; as many steps and as much scratch memory
+/// a launch as wanted.
 class Adder final : public Launchable {
  public:
   Adder(CUfunction function, unsigned grid) : function_(function), grid_(grid) {}
@@ -28,14 +29,20 @@ class Adder final : public Launchable {
       Parameters parameters{static_cast<int64_t*>(segment.arguments[0]),
                             int64_t(segment.scalars[0])};
       std::memcpy(to.block(block), &parameters, sizeof parameters);
-      to.launches.push_back({function_, {0, grid_, 32, 0}, block, sizeof parameters});
+      if (scratch_bytes) to.add_scratch({this, block, scratch_bytes});
+      for (unsigned step = 0; step < steps; ++step)
+        to.launches.push_back({function_, {0, grid_, 32, 0}, block, sizeof parameters});
     }
   }
-  void set_scratch(std::byte*, void*) const override { FAIL() << "it asked for none"; }
+  void set_scratch(std::byte*, void* scratch) const override { scratch_seen.push_back(scratch); }
   void launch(std::span<const Segment>) const override { FAIL() << "launched by itself"; }
   size_t bytes() const override { return 0; }
 
   unsigned& grid() { return grid_; }
+
+  unsigned steps = 1;
+  size_t scratch_bytes = 0;
+  mutable std::vector<void*> scratch_seen;
 
  private:
   CUfunction function_;
@@ -62,14 +69,21 @@ class CudaSequenceTest : public ::testing::Test {
     driver().cuModuleUnload.status(module_);
   }
 
+  /// Each launch waits for the one before.
   GraphSequence make(size_t launches) {
+    Dependencies chain(launches);
+    for (uint32_t i = 1; i < launches; ++i) chain[i] = {i - 1};
+    return make(launches, chain);
+  }
+
+  GraphSequence make(size_t launches, Dependencies waits_for) {
     adders_.clear();
     std::vector<std::shared_ptr<const Executable>> code;
     for (size_t i = 0; i < launches; ++i) {
       adders_.push_back(std::make_shared<Adder>(function_, 1));
       code.push_back(adders_.back());
     }
-    return GraphSequence(gpu_, memory_, code);
+    return GraphSequence(gpu_, memory_, code, std::move(waits_for));
   }
 
   /// Each launch i adds amounts[i] to *targets[i].
@@ -178,6 +192,63 @@ TEST_F(CudaSequenceTest, AnotherNumberOfLaunchesMakesAnotherGraph) {
   EXPECT_EQ(a, 12);
   EXPECT_EQ(c, 22);
   EXPECT_EQ(fake_.executable_graphs, 1);
+}
+
+/// What ran, by the amounts that it added.
+std::vector<int64_t> amounts_of(const std::vector<fake_cuda::Launch>& launches) {
+  std::vector<int64_t> amounts;
+  for (const fake_cuda::Launch& launch : launches) {
+    Parameters parameters;
+    std::memcpy(&parameters, launch.parameters.data(), sizeof parameters);
+    amounts.push_back(parameters.amount);
+  }
+  return amounts;
+}
+
+TEST_F(CudaSequenceTest, InAGraphALaunchWaitsOnlyForWhatItDependsOn) {
+  GraphSequence sequence = make(5, {{}, {}, {0}, {}, {1, 2}});
+  adders_[3]->steps = 2;
+  int64_t sum = 0;
+  std::vector<int64_t*> targets(5, &sum);
+  run(sequence, targets, {1, 2, 3, 4, 5});
+  gpu_.synchronize();
+  EXPECT_THAT(amounts_of(fake_.launches), ::testing::ElementsAre(1, 2, 3, 4, 4, 5));
+  fake_.launches.clear();
+  run(sequence, targets, {1, 2, 3, 4, 5});
+  gpu_.synchronize();
+  // The fake runs the latest of those that may run.
+  EXPECT_THAT(amounts_of(fake_.launches), ::testing::ElementsAre(4, 4, 2, 1, 3, 5));
+}
+
+TEST_F(CudaSequenceTest, ALaunchOfNothingPassesOnWhatItWaitsFor) {
+  GraphSequence sequence = make(5, {{}, {0}, {1}, {2}, {}});
+  adders_[1]->steps = adders_[2]->steps = 0;
+  int64_t sum = 0;
+  std::vector<int64_t*> targets(5, &sum);
+  for (int runs = 0; runs < 2; ++runs) run(sequence, targets, {1, 2, 3, 4, 5});
+  gpu_.synchronize();
+  EXPECT_THAT(amounts_of(fake_.launches), ::testing::ElementsAre(1, 4, 5, 5, 1, 4));
+}
+
+TEST_F(CudaSequenceTest, LaunchesSideBySideShareNoScratchMemory) {
+  GraphSequence sequence = make(3, {{}, {}, {}});
+  adders_[0]->scratch_bytes = adders_[2]->scratch_bytes = 4096;
+  int64_t sum = 0;
+  run(sequence, {&sum, &sum, &sum}, {1, 2, 3});
+  auto* first = static_cast<std::byte*>(adders_[0]->scratch_seen.at(0));
+  auto* last = static_cast<std::byte*>(adders_[2]->scratch_seen.at(0));
+  EXPECT_GE(std::abs(last - first), 4096);
+}
+
+TEST_F(CudaSequenceTest, LaunchesThatMustShareScratchMemoryTakeTurns) {
+  GraphSequence sequence = make(3, {{}, {}, {}});
+  adders_[0]->scratch_bytes = GraphSequence::most_separate_scratch / 2;
+  adders_[2]->scratch_bytes = GraphSequence::most_separate_scratch / 2 + 256;
+  int64_t sum = 0;
+  for (int runs = 0; runs < 2; ++runs) run(sequence, {&sum, &sum, &sum}, {1, 2, 3});
+  EXPECT_EQ(adders_[0]->scratch_seen.at(1), adders_[2]->scratch_seen.at(1));
+  gpu_.synchronize();
+  EXPECT_THAT(amounts_of(fake_.launches), ::testing::ElementsAre(1, 2, 3, 1, 2, 3));
 }
 
 TEST_F(CudaSequenceTest, AFailureAtEveryCallLeavesNothingStaleAndNothingBehind) {

@@ -5,11 +5,13 @@
 #include <encore/jit/cuda/driver_types.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <set>
 
 using namespace encore::jit::cuda;
 using encore::fake_cuda::Launch;
@@ -88,6 +90,7 @@ struct Event {
 constexpr float milliseconds_per_operation = 0.25f;
 struct Node {
   Launch launch;
+  std::vector<Node*> behind;  // those that it waits for
 };
 struct Graph {
   std::vector<std::unique_ptr<Node>> nodes;
@@ -142,6 +145,22 @@ void enqueue(Launch launch) {
       function.run(launch.parameters.data(), launch.grid, launch.threads, launch.shared_bytes);
     state().seen.launches.push_back(launch);
   });
+}
+
+/// As a device may run them that takes the latest node first: whoever forgot an edge is caught.
+std::vector<Node*> latest_first(const Graph& graph) {
+  std::vector<Node*> order;
+  std::set<Node*> done;
+  while (order.size() < graph.nodes.size()) {
+    auto ready = std::find_if(graph.nodes.rbegin(), graph.nodes.rend(), [&](const auto& node) {
+      return !done.count(node.get()) &&
+             std::all_of(node->behind.begin(), node->behind.end(),
+                         [&](Node* earlier) { return done.count(earlier) > 0; });
+    });
+    order.push_back(ready->get());
+    done.insert(order.back());
+  }
+  return order;
 }
 
 Launch launch_of(const CUDA_KERNEL_NODE_PARAMS& node) {
@@ -235,18 +254,18 @@ FAKE(cuLaunchKernel,
 FAKE(cuGraphCreate, (CUgraph * graph, unsigned), *graph = reinterpret_cast<CUgraph>(new Graph);
      ++state().seen.graphs;)
 FAKE(cuGraphAddKernelNode_v2,
-     (CUgraphNode * node, CUgraph graph, const CUgraphNode*, size_t,
+     (CUgraphNode * node, CUgraph graph, const CUgraphNode* behind, size_t count,
       const CUDA_KERNEL_NODE_PARAMS* parameters),
      auto& nodes = reinterpret_cast<Graph*>(graph)->nodes;
-     nodes.push_back(std::make_unique<Node>(Node{launch_of(*parameters)}));
+     nodes.push_back(std::make_unique<Node>(Node{launch_of(*parameters), {}}));
+     for (size_t i = 0; i < count;
+          ++i) nodes.back()->behind.push_back(reinterpret_cast<Node*>(behind[i]));
      *node = reinterpret_cast<CUgraphNode>(nodes.back().get());)
 FAKE(
     cuGraphInstantiateWithFlags, (CUgraphExec * executable, CUgraph graph, unsigned long long),
     auto* made = new ExecutableGraph;
-    for (auto& node : reinterpret_cast<Graph*>(graph)->nodes) {
-      made->launches[node.get()] = node->launch;
-      made->order.push_back(node.get());
-    }* executable = reinterpret_cast<CUgraphExec>(made);
+    made->order = latest_first(*reinterpret_cast<Graph*>(graph));
+    for (Node * node : made->order) made->launches[node] = node->launch; *executable = reinterpret_cast<CUgraphExec>(made);
     ++state().seen.executable_graphs;)
 FAKE(cuGraphExecKernelNodeSetParams_v2,
      (CUgraphExec executable, CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS* parameters),

@@ -4,6 +4,7 @@
 #include <encore/trace/compact_sizes.h>
 #include <encore/trace/describe.h>
 #include <encore/trace/explain_aliases.h>
+#include <encore/trace/find_dependencies.h>
 #include <encore/trace/fuse.h>
 #include <encore/trace/join_kernels.h>
 #include <encore/trace/label_launches.h>
@@ -216,7 +217,9 @@ std::shared_ptr<const Program> compile(Graph graph, const Capture& capture, jit:
   add_launches(planned.lowered, planned.order.launch_of, *program);
   program->labels = std::make_shared<const jit::Labels>(
       label_launches(planned.graph, planned.fusion, planned.lowered, planned.order.launch_of));
-  program->sequence = backend.sequence(std::move(code), program->labels);
+  program->sequence = backend.sequence(
+      std::move(code), program->labels,
+      find_dependencies(planned.lowered, planned.order.launch_of, planned.memory));
   report("program", [&] { return launches_text(*program); });
   report("end", [&] {
     return fmt::format("nodes {}\nclusters {}\nkernels {}\nlaunches {}\narena bytes {}\n",

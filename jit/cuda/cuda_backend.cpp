@@ -77,9 +77,10 @@ class CudaBackend final : public Backend {
   }
 
   std::unique_ptr<Sequence> sequence(std::vector<std::shared_ptr<const Executable>> code,
-                                     std::shared_ptr<const Labels> labels) override {
-    return std::make_unique<GraphSequence>(gpu_, memory_, std::move(code), std::move(labels),
-                                           &timer_);
+                                     std::shared_ptr<const Labels> labels,
+                                     Dependencies waits_for) override {
+    return std::make_unique<GraphSequence>(gpu_, memory_, std::move(code), std::move(waits_for),
+                                           std::move(labels), &timer_);
   }
 
   Ref<Buffer> allocate(size_t bytes) override { return memory_.allocate_buffer(bytes); }

@@ -62,10 +62,7 @@ void KernelExecutable::pack(std::span<const Segment> segments, LaunchList& to) c
     size_t count = std::min<size_t>(segments.size(), layout_.capacity());
     size_t block = to.add_block(layout_.parameter_bytes());
     Steps steps = layout_.pack(segments.first(count), to.block(block));
-    if (steps.scratch_bytes) {
-      to.needs_scratch.push_back({this, block});
-      to.scratch_bytes = std::max(to.scratch_bytes, steps.scratch_bytes);
-    }
+    if (steps.scratch_bytes) to.add_scratch({this, block, steps.scratch_bytes});
     for (const Geometry& step : steps) {
       Function& function = functions_[step.function];
       permit(function, step.shared_bytes);

@@ -24,16 +24,22 @@ struct LaunchList {
   struct NeedsScratch {
     const Launchable* code;
     size_t block;
+    size_t bytes;
+    size_t offset = 0;  // in the scratch memory of the list
   };
 
   std::vector<Launch> launches;
   std::vector<std::byte> blocks;
   std::vector<NeedsScratch> needs_scratch;
-  size_t scratch_bytes = 0;  // launches take turns, so they share the memory
+  size_t scratch_bytes = 0;  // as long as launches take turns they share the memory
 
   void clear();
   /// Room for one more block; its place in `blocks`.
   size_t add_block(size_t bytes);
+  void add_scratch(NeedsScratch needing);
+  /// Gives all launches scratch memory of their own; false, and nothing changes, where that would
+  /// be more than `most` bytes.
+  bool separate_scratch(size_t most);
   std::byte* block(size_t place) { return blocks.data() + place; }
   const std::byte* block(size_t place) const { return blocks.data() + place; }
   void set_scratch(void* scratch);

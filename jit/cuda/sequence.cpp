@@ -2,6 +2,7 @@
 #include <encore/jit/cuda/enqueue.h>
 #include <encore/jit/cuda/sequence.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace encore::jit::cuda {
@@ -34,10 +35,12 @@ struct NodeParameters {
 
 GraphSequence::GraphSequence(const Gpu& gpu, DeviceMemory& memory,
                              std::vector<std::shared_ptr<const Executable>> code,
-                             std::shared_ptr<const Labels> labels, LaunchTimer* timer)
+                             Dependencies waits_for, std::shared_ptr<const Labels> labels,
+                             LaunchTimer* timer)
     : gpu_(gpu),
       memory_(memory),
       code_(std::move(code)),
+      waits_for_(std::move(waits_for)),
       labels_(std::move(labels)),
       timer_(timer) {}
 
@@ -51,6 +54,7 @@ void GraphSequence::run(std::span<const std::span<const Segment>> launches, Prog
     static_cast<const Launchable&>(*code_[i]).pack(launches[i], now_);
     ends_.push_back(now_.launches.size());
   }
+  side_by_side_ = now_.separate_scratch(most_separate_scratch);
   Scratch scratch(memory_, now_);
   if (timer_ && events::wanted(events::kernel_times)) return launch_timed(progress);
   bool first = !has_run_;
@@ -91,30 +95,66 @@ void GraphSequence::launch_timed(Progress& progress) {
   }
 }
 
-/// A node keeps its function; everything else of it can be set.
+/// A node keeps its function and what it waits for; everything else of it can be set.
 bool GraphSequence::graph_fits() const {
-  if (!executable_ || now_.launches.size() != in_graph_.launches.size()) return false;
-  for (size_t i = 0; i < nodes_.size(); ++i)
-    if (now_.launches[i].function != in_graph_.launches[i].function) return false;
+  if (!executable_ || ends_ != ends_in_graph_ || side_by_side_ != graph_is_side_by_side_)
+    return false;
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    const LaunchList::Launch& wanted = now_.launches[i];
+    const LaunchList::Launch& held = in_graph_.launches[i];
+    if (wanted.function != held.function || wanted.block != held.block) return false;
+  }
   return true;
 }
 
 void GraphSequence::build() {
   try {
     driver().cuGraphCreate(&graph_, 0);
-    for (const LaunchList::Launch& launch : now_.launches) {
-      NodeParameters parameters(now_, launch);
-      CUgraphNode node = nullptr;
-      driver().cuGraphAddKernelNode(&node, graph_, nodes_.empty() ? nullptr : &nodes_.back(),
-                                    nodes_.empty() ? 0 : 1, &parameters.node);
-      nodes_.push_back(node);
-    }
+    add_nodes();
     driver().cuGraphInstantiate(&executable_, graph_, 0);
   } catch (...) {
     drop_graph();
     throw;
   }
   std::swap(now_, in_graph_);
+  ends_in_graph_ = ends_;
+  graph_is_side_by_side_ = side_by_side_;
+}
+
+/// An executable's launches with one parameter block are steps, one behind the other; several
+/// blocks are parts of one launch that was too large, and wait for nothing of each other.
+void GraphSequence::add_nodes() {
+  std::vector<std::vector<CUgraphNode>> last(code_.size());  // of each executable's parts
+  for (size_t i = 0, next = 0; i < code_.size(); ++i) {
+    std::vector<CUgraphNode> before;
+    if (!side_by_side_ && i > 0) before = last[i - 1];
+    for (uint32_t earlier : waits_for_[i])
+      if (side_by_side_) before.insert(before.end(), last[earlier].begin(), last[earlier].end());
+    // One that launches nothing passes on what it waits for.
+    if (next == ends_[i]) last[i] = before;
+    for (size_t first = next; next < ends_[i]; ++next) {
+      bool is_step = next > first && now_.launches[next].block == now_.launches[next - 1].block;
+      bool is_part = next > first && !is_step && !side_by_side_;
+      add_node(now_.launches[next],
+               is_step || is_part ? std::vector<CUgraphNode>{nodes_.back()} : before);
+      if (is_step || is_part)
+        last[i].back() = nodes_.back();
+      else
+        last[i].push_back(nodes_.back());
+    }
+  }
+}
+
+void GraphSequence::add_node(const LaunchList::Launch& launch,
+                             const std::vector<CUgraphNode>& behind) {
+  std::vector<CUgraphNode> once = behind;
+  std::sort(once.begin(), once.end());
+  once.erase(std::unique(once.begin(), once.end()), once.end());
+  NodeParameters parameters(now_, launch);
+  CUgraphNode node = nullptr;
+  driver().cuGraphAddKernelNode(&node, graph_, once.empty() ? nullptr : once.data(), once.size(),
+                                &parameters.node);
+  nodes_.push_back(node);
 }
 
 void GraphSequence::patch() {

@@ -1,8 +1,9 @@
 // The launches of a program, replayed: directly the first time, from then on as one CUDA graph;
 // directly, too, while somebody wants to know how long each takes.
 //
-// The graph is a chain of kernel nodes. At each run every launch is packed anew and compared, byte
-// by byte, with what its node holds; a node that differs is set before the graph is launched. So a
+// In the graph a launch waits only for those that it depends on, so that small ones run side by
+// side; directly they run in order. At each run every launch is packed anew and compared, byte by
+// byte, with what its node holds; a node that differs is set before the graph is launched. So a
 // graph never runs on old addresses, whatever has moved. A node's parameters are copied when the
 // graph is launched, so a run may be patched while the one before is still on its way.
 //
@@ -21,9 +22,11 @@ class GraphSequence final : public Sequence {
  public:
   /// Fewer launches than this are not worth a graph.
   static constexpr size_t fewest_launches = 3;
+  /// Where launches need more scratch memory together they share it, and take turns.
+  static constexpr size_t most_separate_scratch = size_t(64) << 20;
 
   GraphSequence(const Gpu& gpu, DeviceMemory& memory,
-                std::vector<std::shared_ptr<const Executable>> code,
+                std::vector<std::shared_ptr<const Executable>> code, Dependencies waits_for,
                 std::shared_ptr<const Labels> labels = nullptr, LaunchTimer* timer = nullptr);
   ~GraphSequence() override;
 
@@ -34,17 +37,23 @@ class GraphSequence final : public Sequence {
   void launch_timed(Progress& progress);
   bool graph_fits() const;
   void build();
+  void add_nodes();
+  void add_node(const LaunchList::Launch& launch, const std::vector<CUgraphNode>& behind);
   void patch();
   void drop_graph() noexcept;
 
   const Gpu& gpu_;
   DeviceMemory& memory_;
   std::vector<std::shared_ptr<const Executable>> code_;
+  Dependencies waits_for_;  // by executable
   std::shared_ptr<const Labels> labels_;
   LaunchTimer* timer_;
   std::vector<size_t> ends_;  // of each executable's launches in `now_`
+  bool side_by_side_ = true;  // whether those that need not wait for each other may run at once
   LaunchList now_;            // of this run
   LaunchList in_graph_;       // what the nodes hold
+  std::vector<size_t> ends_in_graph_;
+  bool graph_is_side_by_side_ = true;
   CUgraph graph_ = nullptr;
   CUgraphExec executable_ = nullptr;
   std::vector<CUgraphNode> nodes_;
