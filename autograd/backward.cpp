@@ -84,6 +84,11 @@ std::vector<Tensor> grad(const std::vector<Tensor>& outputs,
     throw Error(fmt::format("grad: {} outputs but {} output gradients", outputs.size(),
                             output_gradients.size()),
                 where, "give one gradient for each output");
+  for (size_t i = 0; i < outputs.size(); ++i)
+    if (!(output_gradients[i].shape() == outputs[i].shape()))
+      throw Error(fmt::format("grad: an output gradient of shape {} for an output of shape {}",
+                              output_gradients[i].shape().text(), outputs[i].shape().text()),
+                  where, "give each output a gradient of its shape");
   for (const Target& target : of)
     if (!target.cell() && !target.tensor().requires_grad())
       throw Error("grad: a tensor that needs no gradient was asked for one", where,

@@ -99,6 +99,9 @@ Tensor reduce_loss(const Tensor& loss, Reduction reduction) {
 Tensor cross_entropy(const Arg& logits, const Arg& target, CrossEntropyOptions options) {
   Scope scope("cross_entropy", logits.location());
   Operand in(logits);
+  if (!(options.label_smoothing >= 0 && options.label_smoothing <= 1))
+    refuse(logits.location(), "give a share in [0, 1]", "cross_entropy: a label smoothing of {}",
+           options.label_smoothing);
   Tensor wanted = as_tensor(target, DType::i64, default_device());
   int axis = class_axis(in.given, "cross_entropy");
   if (is_floating(wanted.dtype())) {

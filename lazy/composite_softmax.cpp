@@ -14,6 +14,7 @@ Tensor shift_of(const Tensor& x, const Tensor::Axes& axes) {
 Tensor softmax(const Arg& x, int64_t axis) {
   Scope scope("softmax", x.location());
   Operand in(x);
+  axis = normalize_axis(axis, in.work.rank(), "softmax", current_location(x.location()));
   Tensor share = exp(in.work - shift_of(in.work, {axis}));
   // One division a row; the product rounds once more than a quotient would.
   return in.result(share * reciprocal(sum(share, {axis}, true)));
@@ -22,6 +23,7 @@ Tensor softmax(const Arg& x, int64_t axis) {
 Tensor log_softmax(const Arg& x, int64_t axis) {
   Scope scope("log_softmax", x.location());
   Operand in(x);
+  axis = normalize_axis(axis, in.work.rank(), "log_softmax", current_location(x.location()));
   Tensor shifted = in.work - shift_of(in.work, {axis});
   return in.result(shifted - log(sum(exp(shifted), {axis}, true)));
 }

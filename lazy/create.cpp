@@ -6,6 +6,7 @@
 
 #include <encore/lazy/elementwise.h>
 #include <encore/lazy/evaluator.h>
+#include <encore/lazy/extents.h>
 
 namespace encore {
 namespace {
@@ -15,6 +16,18 @@ void check_shape(const Shape& shape, const char* what, Location where) {
     if (extent < 0)
       throw Error(fmt::format("{}: shape {} has a negative extent", what, shape.text()), where,
                   "extents count elements: they are zero or more");
+  check_count(shape, what, where);
+}
+
+/// ceil((stop - start) / step), at least 0; the largest number where that has no i64.
+int64_t count_of_steps(Scalar start, Scalar stop, Scalar step) {
+  if (!start.floating && !stop.floating && !step.floating) {  // exact beyond 2^53 too
+    __int128 span = __int128(stop.integer) - start.integer, size = step.integer;
+    if (size < 0) span = -span, size = -size;
+    return int64_t(std::min<__int128>(span <= 0 ? 0 : (span - 1) / size + 1, INT64_MAX));
+  }
+  double steps = std::ceil((stop.as_double() - start.as_double()) / step.as_double());
+  return steps < 0x1p62 ? std::max<int64_t>(0, int64_t(steps)) : INT64_MAX;
 }
 
 }  // namespace
@@ -42,9 +55,10 @@ Tensor iota(Shape shape, int64_t axis, Device device, std::source_location at) {
 
 Tensor arange(Scalar start, Scalar stop, Scalar step, Options options, std::source_location at) {
   double span = stop.as_double() - start.as_double(), stride = step.as_double();
-  if (stride == 0 || std::isnan(span) || std::isnan(stride))
-    throw Error("arange: the step is zero or a bound is NaN", at, "use a step that leads from start to stop");
-  int64_t count = std::max<int64_t>(0, int64_t(std::ceil(span / stride)));
+  if (stride == 0 || !std::isfinite(span) || std::isnan(stride))
+    throw Error("arange: the step is zero or a bound is not finite", current_location(at),
+                "use a step that leads from start to stop");
+  int64_t count = count_of_steps(start, stop, step);
   Scope scope("arange", at);
   Tensor position = iota({count}, 0, options.device, at);
   bool whole = !start.floating && !step.floating;
@@ -64,6 +78,7 @@ Tensor from_bytes(const void* data, DType dtype, Shape shape, Device device, std
 
 template <class T>
 Tensor from_vector(const std::vector<T>& values, Shape shape, Device device, std::source_location at) {
+  check_shape(shape, "from_vector", at);
   if (int64_t(values.size()) != shape.numel())
     throw Error(fmt::format("from_vector: {} values do not fill shape {} ({} elements)", values.size(),
                             shape.text(), shape.numel()),
@@ -83,6 +98,9 @@ ENCORE_DTYPES(DTYPE)
 
 Tensor from_blob(void* data, DType dtype, Shape shape, std::function<void(void*)> free, std::source_location at) {
   check_shape(shape, "from_blob", at);
+  if (!data && shape.numel() != 0)
+    throw Error(fmt::format("from_blob: no memory was given for shape {}", shape.text()), current_location(at),
+                "the pointer is null");
   size_t bytes = size_t(shape.numel()) * size_of(dtype);
   Ref<Buffer> buffer(new Buffer(data, bytes, cpu, [free = std::move(free)](void* memory, size_t) {
     if (free) free(memory);

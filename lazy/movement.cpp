@@ -1,5 +1,6 @@
 #include <encore/lazy/create.h>
 #include <encore/lazy/elementwise.h>
+#include <encore/lazy/extents.h>
 #include <encore/lazy/families.h>
 #include <encore/lazy/movement.h>
 #include <encore/lazy/refuse.h>
@@ -34,7 +35,7 @@ std::vector<bool> chosen_axes(const Tensor::Axes& axes, int rank, const char* wh
 
 int64_t product(const Shape& shape, int first, int last) {
   int64_t count = 1;
-  for (int axis = first; axis < last; ++axis) count *= shape[axis];
+  for (int axis = first; axis < last; ++axis) count = saturating_multiply(count, shape[axis]);
   return count;
 }
 
@@ -48,6 +49,20 @@ void check_rank(int rank, const char* what, At at) {
   if (rank > max_rank)
     refuse(at, "merge axes with reshape",
            "{}: the result would have {} axes; at most {} are supported", what, rank, max_rank);
+}
+
+/// Tensors that a kernel chooses among; more are joined group by group.
+constexpr size_t most_joined = 48;
+
+/// Tensors of one dtype, which differ in one extent at most.
+Tensor join(std::span<const Tensor> parts, int place, At at) {
+  Shape shape = with_extent(parts[0].shape(), place, 0);
+  std::vector<Node*> inputs;
+  for (const Tensor& part : parts) {
+    shape[place] = saturating_add(shape[place], part.shape()[place]);
+    inputs.push_back(part.node());
+  }
+  return record({OpId::concat, parts[0].dtype(), parts[0].device(), shape, {place}}, inputs, at);
 }
 
 /// Puts step - 1 zeros between the positions of an axis (none after the last).
@@ -68,7 +83,7 @@ Tensor reshape(const Tensor& x, Shape shape, At at) {
   int inferred = -1;
   for (int axis = 0; axis < shape.rank(); ++axis) {
     if (shape[axis] >= 0) {
-      known *= shape[axis];
+      known = saturating_multiply(known, shape[axis]);
     } else if (shape[axis] == -1 && inferred < 0) {
       inferred = axis;
     } else {
@@ -248,7 +263,7 @@ Tensor slice(const Tensor& x, const std::vector<Slice>& parts, At at) {
 Tensor narrow(const Tensor& x, int64_t axis, int64_t start, int64_t length, At at) {
   int place = axis_of(axis, x.rank(), "narrow", at);
   int64_t extent = x.shape()[place], first = start < 0 ? start + extent : start;
-  if (first < 0 || length < 0 || first + length > extent)
+  if (first < 0 || length < 0 || length > extent - first)
     refuse(at, "stay inside the axis, or use slice, which clamps",
            "narrow: {} positions from {} on axis {} of {}", length, start, place, x.shape().text());
   Window window = Window::whole(x.shape());
@@ -285,7 +300,7 @@ Tensor pad(const Tensor& x, std::vector<int64_t> low, std::vector<int64_t> high,
     if (low[axis] < 0 || high[axis] < 0)
       refuse(at, "counts are zero or more; cut with slice", "pad: counts [{}] and [{}]",
              fmt::join(low, ", "), fmt::join(high, ", "));
-    shape[axis] += low[axis] + high[axis];
+    shape[axis] = saturating_add(shape[axis], saturating_add(low[axis], high[axis]));
   }
   Tensor fill = as_tensor(value, x.dtype(), x.device()).to(x.dtype(), at);
   if (fill.rank() != 0)
@@ -302,21 +317,25 @@ Tensor concat(const std::vector<Tensor>& parts, int64_t axis, At at) {
   const Shape& first = parts[0].shape();
   if (first.rank() == 0) refuse(at, "use stack", "concat: tensors without axes cannot be joined");
   int place = axis_of(axis, first.rank(), "concat", at);
-  Shape shape = with_extent(first, place, 0);
   DType dtype = parts[0].dtype();
   for (const Tensor& part : parts) {
     if (part.rank() != first.rank() ||
         with_extent(part.shape(), place, 0) != with_extent(first, place, 0))
       refuse(at, "all extents but the joined axis's must be equal",
              "concat: shapes {} and {} along axis {}", first.text(), part.shape().text(), place);
-    shape[place] += part.shape()[place];
     dtype = promote(dtype, part.dtype());
   }
   if (parts.size() == 1) return parts[0];
   std::vector<Tensor> same;
-  std::vector<Node*> inputs;
-  for (const Tensor& part : parts) inputs.push_back(same.emplace_back(part.to(dtype, at)).node());
-  return record({OpId::concat, dtype, parts[0].device(), shape, {place}}, inputs, at);
+  for (const Tensor& part : parts) same.push_back(part.to(dtype, at));
+  while (same.size() > most_joined) {
+    std::vector<Tensor> groups;
+    for (size_t i = 0; i < same.size(); i += most_joined)
+      groups.push_back(
+          join(std::span(same).subspan(i, std::min(most_joined, same.size() - i)), place, at));
+    same = std::move(groups);
+  }
+  return join(same, place, at);
 }
 
 Tensor stack(const std::vector<Tensor>& parts, int64_t axis, At at) {
@@ -334,7 +353,8 @@ Tensor stack(const std::vector<Tensor>& parts, int64_t axis, At at) {
 std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& sizes, int64_t axis, At at) {
   int place = axis_of(axis, x.rank(), "split", at);
   bool negative = std::any_of(sizes.begin(), sizes.end(), [](int64_t size) { return size < 0; });
-  if (negative || std::accumulate(sizes.begin(), sizes.end(), int64_t(0)) != x.shape()[place])
+  int64_t total = std::accumulate(sizes.begin(), sizes.end(), int64_t(0), saturating_add);
+  if (negative || total != x.shape()[place])
     refuse(at, "the sizes are zero or more and add up to the extent",
            "split: sizes [{}] of axis {} of {}", fmt::join(sizes, ", "), place, x.shape().text());
   std::vector<Tensor> parts;
@@ -361,7 +381,7 @@ std::vector<Tensor> chunk(const Tensor& x, int64_t count, int64_t axis, At at) {
   int place = axis_of(axis, x.rank(), "chunk", at);
   if (count <= 0) refuse(at, "use a count of 1 or more", "chunk: {} parts", count);
   int64_t extent = x.shape()[place];
-  return split(x, std::max<int64_t>(1, (extent + count - 1) / count), place, at);
+  return split(x, std::max<int64_t>(1, (extent - 1) / count + 1), place, at);
 }
 
 Tensor repeat_interleave(const Tensor& x, int64_t count, int64_t axis, At at) {
@@ -370,7 +390,8 @@ Tensor repeat_interleave(const Tensor& x, int64_t count, int64_t axis, At at) {
   if (count == 1) return x;
   int64_t outer = product(x.shape(), 0, place + 1), inner = product(x.shape(), place + 1, x.rank());
   Tensor rows = expand(reshape(x, {outer, 1, inner}, at), {outer, count, inner}, at);
-  return reshape(rows, with_extent(x.shape(), place, x.shape()[place] * count), at);
+  int64_t extent = saturating_multiply(x.shape()[place], count);
+  return reshape(rows, with_extent(x.shape(), place, extent), at);
 }
 
 Tensor repeat(const Tensor& x, std::vector<int64_t> counts, At at) {
@@ -388,9 +409,8 @@ Tensor repeat(const Tensor& x, std::vector<int64_t> counts, At at) {
     if (count < 0)
       refuse(at, "counts are zero or more", "repeat: counts [{}]", fmt::join(counts, ", "));
     if (count == 1) continue;
-    int64_t outer = product(shape, 0, axis),
-            inner = extent * product(shape, axis + 1, shape.rank());
-    shape[axis] *= count;
+    int64_t outer = product(shape, 0, axis), inner = product(shape, axis, shape.rank());
+    shape[axis] = saturating_multiply(extent, count);
     if (extent == 1) {
       result = expand(result, shape, at);
     } else {

@@ -49,6 +49,16 @@ void check_floating(DType dtype, const char* what, At at) {
            name_of(dtype));
 }
 
+/// A dtype that is too narrow would give other numbers than those asked for.
+void check_range(int64_t first, int64_t last, DType dtype, At at) {
+  int bits = 8 * int(size_of(dtype)) - (kind_of(dtype) == Kind::signed_integer ? 1 : 0);
+  int64_t most = dtype == DType::boolean ? 1 : bits >= 63 ? INT64_MAX : (int64_t(1) << bits) - 1;
+  int64_t least = kind_of(dtype) == Kind::signed_integer ? -most - 1 : 0;
+  if (is_floating(dtype) || (first >= least && last <= most)) return;
+  refuse(at, "give another dtype or a smaller range", "randint: {} to {} do not fit into {}", first,
+         last, name_of(dtype));
+}
+
 /// The four words that one draw gives each element; a word is recorded when it is asked for.
 class Words {
  public:
@@ -116,6 +126,7 @@ Tensor randint(int64_t low, int64_t high, Shape shape, Options options, At at) {
   check(shape, options.device, "randint", at);
   if (low >= high)
     refuse(at, "low is below high", "randint: the range [{}, {}) is empty", low, high);
+  check_range(low, high - 1, options.dtype, at);
   Scope scope("randint", at);
   Words words(shape, options.device, at);
   uint64_t range = uint64_t(high) - uint64_t(low);

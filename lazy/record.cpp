@@ -1,6 +1,7 @@
 #include <encore/core/settings.h>
 #include <encore/lazy/cut.h>
 #include <encore/lazy/evaluator.h>
+#include <encore/lazy/extents.h>
 #include <encore/lazy/node_pool.h>
 #include <encore/lazy/record.h>
 #include <fmt/format.h>
@@ -366,6 +367,7 @@ Tensor record_last(OpId op, Arg& a, Arg& b, Arg& c) {
 Tensor record(NewNode fresh, std::span<Node* const> inputs, Location where) {
   Node* node = new_node(fresh.op, fresh.dtype, fresh.device, where);
   Tensor handle = Tensor::adopt(node);
+  check_count(fresh.shape, name_of(fresh.op), node->location);
   set_shape(node, fresh.shape);
   node->attributes = std::move(fresh.attributes);
   if (inputs.size() > 3) node->inputs = new Node*[inputs.size()];

@@ -1,3 +1,4 @@
+#include <encore/lazy/extents.h>
 #include <encore/lazy/shape.h>
 
 #include <fmt/format.h>
@@ -19,6 +20,16 @@ int normalize_axis(int64_t axis, int rank, const char* what, Location where) {
   return int(axis < 0 ? axis + rank : axis);
 }
 
+void check_count(const Shape& shape, std::string_view what, Location where) {
+  constexpr int64_t most = int64_t(1) << 58;
+  int64_t count = 1;
+  for (int64_t extent : shape)
+    if (extent > 1) count = saturating_multiply(count, extent);
+  if (count > most)
+    throw Error(fmt::format("{}: a tensor of shape {} has too many elements", what, shape.text()), where,
+                "2^58 are the most; is an extent wrong?");
+}
+
 Shape broadcast(const Shape& a, const Shape& b, const char* what, Location where) {
   if (a == b) return a;
   const Shape& longer = a.rank() >= b.rank() ? a : b;
@@ -34,6 +45,7 @@ Shape broadcast(const Shape& a, const Shape& b, const char* what, Location where
                   where, "axes are aligned at the right; each pair must be equal, or one of them 1");
     result[axis + shift] = mine == 1 ? theirs : mine;
   }
+  check_count(result, what, where);
   return result;
 }
 

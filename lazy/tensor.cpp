@@ -49,12 +49,14 @@ Ref<Buffer> copy_of(const Buffer& from, Device to, Location where) {
   return copy;
 }
 
-}  // namespace
-
-void Tensor::throw_empty() {
-  throw Error("an empty Tensor was used", current_location({}),
+[[noreturn]] void refuse_empty(Location at) {
+  throw Error("an empty Tensor was used", current_location(at),
               "default-constructed and moved-from tensors hold no value; assign one first");
 }
+
+}  // namespace
+
+void Tensor::throw_empty() { refuse_empty({}); }
 
 int64_t Tensor::size(int64_t axis, std::source_location at) const {
   return shape()[normalize_axis(axis, rank(), "size", at)];
@@ -62,6 +64,7 @@ int64_t Tensor::size(int64_t axis, std::source_location at) const {
 
 template <class T>
 T Tensor::item(std::source_location at) const {
+  if (!node_) refuse_empty(at);
   if (numel() != 1)
     throw Error(fmt::format("item: a tensor of shape {} has {} elements, not one", shape().text(), numel()), at,
                 "reduce it first, or use to_vector");
@@ -70,7 +73,7 @@ T Tensor::item(std::source_location at) const {
 
 template <class T>
 std::vector<T> Tensor::to_vector(std::source_location at) const {
-  checked();
+  if (!node_) refuse_empty(at);
   evaluator().evaluate({&node_, 1}, SyncKind::read, at);
   std::vector<std::byte> raw(size_t(numel()) * size_of(dtype()));
   evaluator().copy_to_host(raw.data(), *node_->buffer, 0, raw.size(), at);
@@ -94,11 +97,13 @@ ENCORE_DTYPES(DTYPE)
 #undef DTYPE
 
 Tensor Tensor::to(DType to, std::source_location at) const {
+  if (!node_) refuse_empty(at);
   if (dtype() == to) return *this;
   return record({OpId::cast, to, device(), shape()}, {node_}, at);
 }
 
 Tensor Tensor::to(Device to, std::source_location at) const {
+  if (!node_) refuse_empty(at);
   if (device() == to) return *this;
   Location where = current_location(at);
   evaluator().check_device(to, where);

@@ -117,6 +117,9 @@ void Module::train(bool on) {
 }
 
 void Module::to(DType dtype, std::source_location at) {
+  if (!is_floating(dtype))
+    throw Error(fmt::format("a module cannot be cast to {}", name_of(dtype)), current_location(at),
+                "parameters are floating: give f16, bf16, f32 or f64");
   change_all(*this, [&](const Tensor& x) { return is_floating(x.dtype()) ? x.to(dtype, at) : x; });
 }
 

@@ -61,7 +61,7 @@ class Module {
   void eval() { train(false); }
   bool training() const { return training_; }
 
-  /// Casts floating parameters and buffers, or moves all of them. Gradients follow.
+  /// Casts floating parameters and buffers, to a floating dtype, or moves all. Gradients follow.
   void to(DType dtype, std::source_location at = std::source_location::current());
   void to(Device device, std::source_location at = std::source_location::current());
   void zero_grad();

@@ -10,6 +10,10 @@ Adam::Adam(const char* name, std::vector<ParameterRef> parameters, AdamOptions o
     : Optimizer(name, std::move(parameters), options.lr, where),
       options_(options),
       decoupled_(decoupled) {
+  for (double beta : {options.beta1, options.beta2})
+    require(beta >= 0 && beta < 1, "a beta", beta, "in [0, 1)", where);
+  require(options.eps >= 0, "eps", options.eps, "at least 0", where);
+  require(options.weight_decay >= 0, "the weight decay", options.weight_decay, "at least 0", where);
   first_ = zero_states(where);
   second_ = zero_states(where);
   counts_.resize(first_.size());

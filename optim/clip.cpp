@@ -2,6 +2,7 @@
 #include <encore/lazy/elementwise.h>
 #include <encore/lazy/reduction.h>
 #include <encore/optim/clip.h>
+#include <fmt/format.h>
 
 #include <cmath>
 
@@ -17,6 +18,11 @@ Tensor part_of_norm(const Tensor& gradient, double order) {
   return pow(abs(g), lit(order)).sum();
 }
 
+void check_bound(const char* what, double bound, Location where) {
+  if (!(bound >= 0))
+    throw Error(fmt::format("{}: a bound of {}", what, bound), where, "bounds are zero or more");
+}
+
 Tensor join(const Tensor& a, const Tensor& b, double order) {
   return std::isinf(order) ? maximum(a, b) : a + b;
 }
@@ -26,6 +32,7 @@ Tensor join(const Tensor& a, const Tensor& b, double order) {
 Tensor clip_grad_norm_(const std::vector<ParameterRef>& parameters, double max_norm,
                        NormOptions options, std::source_location at) {
   NoGrad off;
+  check_bound("clip_grad_norm_", max_norm, current_location(at));
   Scope scope("clip_grad_norm_", current_location(at));
   Tensor norm;
   for (const ParameterRef& parameter : parameters) {
@@ -49,6 +56,7 @@ Tensor clip_grad_norm_(const std::vector<ParameterRef>& parameters, double max_n
 void clip_grad_value_(const std::vector<ParameterRef>& parameters, double bound,
                       std::source_location at) {
   NoGrad off;
+  check_bound("clip_grad_value_", bound, current_location(at));
   Scope scope("clip_grad_value_", current_location(at));
   for (const ParameterRef& parameter : parameters) {
     if (!parameter.grad().defined()) continue;

@@ -5,6 +5,9 @@
 #include <encore/optim/optimizer.h>
 #include <fmt/format.h>
 
+#include <cmath>
+#include <set>
+
 namespace encore {
 namespace {
 
@@ -26,12 +29,28 @@ Optimizer::Optimizer(const char* name, std::vector<ParameterRef> parameters, dou
   if (parameters_.empty())
     throw Error(fmt::format("{}: no parameters were given", name_), where,
                 "pass model.parameters(); does its class list them in ENCORE_MEMBERS?");
-  for (const ParameterRef& parameter : parameters_)
+  require(learning_rate >= 0, "the learning rate", learning_rate, "at least 0", where);
+  std::set<const ParameterRef::Cell*> cells;
+  for (const ParameterRef& parameter : parameters_) {
+    if (!parameter.defined())
+      throw Error(fmt::format("{}: {} is empty", name_, described(parameter)), where,
+                  "assign it a value first");
+    if (!cells.insert(parameter.cell().get()).second)
+      throw Error(fmt::format("{}: {} is given twice", name_, described(parameter)), where,
+                  "each would be updated twice a step; pass a parameter once");
     if (!is_floating(parameter.dtype()))
       throw Error(fmt::format("{}: {} has dtype {}", name_, described(parameter),
                               name_of(parameter.dtype())),
                   where, "only floating parameters can be trained");
+  }
   compute(parameters_, where);
+}
+
+void Optimizer::require(bool holds, const char* what, double value, const char* range,
+                        Location where) const {
+  if (holds && std::isfinite(value)) return;
+  throw Error(fmt::format("{}: {} is {}", name_, what, value), where,
+              fmt::format("it is finite and {}", range));
 }
 
 void Optimizer::step(std::source_location at) { update_all(current_location(at), true); }

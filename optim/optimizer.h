@@ -44,6 +44,9 @@ class Optimizer {
   Optimizer(const char* name, std::vector<ParameterRef> parameters, double learning_rate,
             Location where);
 
+  /// Throws where an option is not finite or out of its range.
+  void require(bool holds, const char* what, double value, const char* range, Location where) const;
+
   /// The next value of parameter `i`; recorded without gradient. Replaces its own states.
   virtual Tensor update(size_t i, const Tensor& value, const Tensor& gradient) = 0;
 

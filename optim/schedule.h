@@ -1,5 +1,5 @@
 // Learning rates as functions of the step number, with PyTorch's formulas
-// (torch.optim.lr_scheduler).
+// (torch.optim.lr_scheduler). A number of steps below 1 throws.
 //
 //   Scheduler schedule(optimizer, cosine_annealing({.base = 0.1, .steps = 1000}));
 //   for (…) { …; optimizer.step(); schedule.step(); }
@@ -19,7 +19,7 @@ struct StepDecay {
   double gamma = 0.1;
 };
 /// base * gamma^floor(step / every)   (StepLR)
-Schedule step_decay(StepDecay options);
+Schedule step_decay(StepDecay options, std::source_location at = std::source_location::current());
 
 struct CosineAnnealing {
   double base = 0.1;
@@ -27,7 +27,8 @@ struct CosineAnnealing {
   double minimum = 0;
 };
 /// minimum + (base - minimum) * (1 + cos(pi * step / steps)) / 2   (CosineAnnealingLR, closed form)
-Schedule cosine_annealing(CosineAnnealing options);
+Schedule cosine_annealing(CosineAnnealing options,
+                          std::source_location at = std::source_location::current());
 
 struct LinearWarmup {
   double base = 0.1;
@@ -36,7 +37,8 @@ struct LinearWarmup {
   double end_factor = 1;
 };
 /// base times a factor that grows linearly and then stays   (LinearLR)
-Schedule linear_warmup(LinearWarmup options);
+Schedule linear_warmup(LinearWarmup options,
+                       std::source_location at = std::source_location::current());
 
 struct OneCycle {
   double maximum = 0.1;
@@ -49,9 +51,10 @@ struct OneCycle {
 };
 /// From maximum / initial_divisor up to maximum, then down to a final_divisor-th of where it began,
 /// both along half a cosine   (OneCycleLR)
-Schedule one_cycle(OneCycle options);
+Schedule one_cycle(OneCycle options, std::source_location at = std::source_location::current());
 /// The momentum that goes with it: high where the rate is low.
-Schedule one_cycle_momentum(OneCycle options);
+Schedule one_cycle_momentum(OneCycle options,
+                            std::source_location at = std::source_location::current());
 
 /// `first` for `steps` steps, then `second` from its step 0   (SequentialLR)
 Schedule sequence(Schedule first, int64_t steps, Schedule second);

@@ -1,16 +1,20 @@
-#include <encore/optim/sgd.h>
-
 #include <encore/lazy/record.h>
+#include <encore/optim/sgd.h>
 
 namespace encore {
 
 Sgd::Sgd(std::vector<ParameterRef> parameters, SgdOptions options, std::source_location at)
     : Optimizer("Sgd", std::move(parameters), options.lr, current_location(at)), options_(options) {
+  Location where = current_location(at);
+  require(options_.momentum >= 0, "the momentum", options_.momentum, "at least 0", where);
+  require(options_.weight_decay >= 0, "the weight decay", options_.weight_decay, "at least 0",
+          where);
+  require(true, "the dampening", options_.dampening, "any number", where);
   if (options_.nesterov && (options_.momentum <= 0 || options_.dampening != 0))
-    throw Error("Sgd: Nesterov momentum needs momentum and no dampening", current_location(at),
+    throw Error("Sgd: Nesterov momentum needs momentum and no dampening", where,
                 "set .momentum above 0 and .dampening to 0");
   if (options_.momentum == 0) return;
-  momentum_ = zero_states(current_location(at));
+  momentum_ = zero_states(where);
   has_momentum_.resize(momentum_.size());
 }
 

@@ -9,6 +9,8 @@ namespace {
 
 constexpr int longest_chain = 24;
 constexpr uint32_t cheap_instructions = 6;
+/// Places that one node may read: what is joined out of many is stored, or kernels would not end.
+constexpr uint32_t most_places = 48;
 
 /// Counts what a row's lowering emits.
 class Counter final : public Builder {
@@ -41,6 +43,7 @@ constexpr NodeId no_node = ~0u;
 struct Cost {
   bool inlined = false;
   int chain = 0;
+  uint32_t places = 1;  // values that it is read from where it is inlined
   uint32_t instructions = 0;
   int64_t load_bytes = 0;
   NodeId kept = no_node;  // the one stored value that it is computed from
@@ -68,6 +71,21 @@ bool may_read(const Graph& graph, NodeId id, NodeId source) {
   return node.family() == OpFamily::elementwise && node.shape == graph.nodes[source].shape;
 }
 
+/// Has what a node reads stored where it would otherwise come from too many places.
+void bound_places(const GraphNode& node, std::vector<Cost>& costs, std::vector<bool>& inlined,
+                  Cost& cost) {
+  cost.places = 0;
+  for (NodeId input : node.inputs) cost.places += costs[input].places;
+  if (cost.places <= most_places) return;
+  for (NodeId input : node.inputs) {
+    Cost& part = costs[input];
+    if (part.places == 1) continue;
+    inlined[input] = false;
+    part = {.chain = 1, .instructions = ~0u};
+  }
+  cost.places = uint32_t(node.inputs.size());
+}
+
 }  // namespace
 
 uint32_t instruction_count(const GraphNode& node) {
@@ -84,6 +102,7 @@ std::vector<bool> choose_inlined(const Graph& graph, bool fusing) {
   for (NodeId id = 0; id < graph.nodes.size(); ++id) {
     const GraphNode& node = graph.nodes[id];
     Cost& cost = costs[id];
+    bound_places(node, costs, inlined, cost);
     bool from_given = true;
     cost.chain = 1;
     for (NodeId input : node.inputs) {
@@ -105,6 +124,7 @@ std::vector<bool> choose_inlined(const Graph& graph, bool fusing) {
       cost.instructions = node.inputs.empty() ? 0 : ~0u;
       cost.load_bytes = 0;
       cost.kept = no_node;
+      cost.places = 1;
       continue;
     }
     if (is_view(node.op)) {
@@ -115,7 +135,7 @@ std::vector<bool> choose_inlined(const Graph& graph, bool fusing) {
       cost.inlined = cost.instructions <= cheap_instructions && cost.load_bytes <= node.bytes();
     }
     inlined[id] = cost.inlined;
-    if (!cost.inlined) cost.instructions = ~0u, cost.kept = no_node;
+    if (!cost.inlined) cost.instructions = ~0u, cost.kept = no_node, cost.places = 1;
     if (cost.instructions == ~0u)
       cost.load_bytes = 0;  // nobody asks; chains would add up endlessly
   }

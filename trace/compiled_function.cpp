@@ -71,6 +71,10 @@ std::unique_ptr<Recording> record(const std::vector<Arg>& arguments, const Recor
     NoSyncScope off("a compiled function");
     recording->results = body(recording->placeholders);
   }
+  for (const Tensor& result : recording->results)
+    if (!result.defined())
+      throw Error("a compiled function returned an empty Tensor", where,
+                  "default-constructed and moved-from tensors hold no value; assign one first");
   std::vector<Node*> roots;
   for (const Tensor& result : recording->results) roots.push_back(result.node());
   trace::runtime().record(roots, where, recording->recorded);

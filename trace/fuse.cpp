@@ -123,6 +123,15 @@ class Fuser {
     return updates_apart_;
   }
 
+  /// Choosing among the parts of a concat takes instructions as well.
+  uint32_t instructions_of(NodeId id, const std::vector<Path>& paths) const {
+    constexpr uint32_t per_part = 8;
+    size_t inputs = graph_.nodes[id].inputs.size();
+    size_t parts = paths.size() > inputs ? paths.size() - inputs : 0;
+    if (graph_.nodes[id].op == OpId::concat) parts = paths.size();
+    return instruction_count(graph_.nodes[id]) + per_part * uint32_t(parts);
+  }
+
   const Reader* shared_reader(const Path& path) const {
     const GraphNode& source = graph_.nodes[path.source];
     if (!path.aligned || source.op != OpId::leaf || source.bytes() < worth_sharing) return nullptr;
@@ -133,7 +142,7 @@ class Fuser {
   void note_loads(NodeId id, const std::vector<Path>& paths) {
     uint32_t c = cluster_of(id);
     Draft& draft = drafts_[c];
-    draft.instructions += instruction_count(graph_.nodes[id]);
+    draft.instructions += instructions_of(id, paths);
     for (const Path& path : paths) {
       bool outside = !is_member(path.source) || cluster_of(path.source) != c;
       if (outside && graph_.nodes[path.source].op != OpId::literal &&
@@ -239,7 +248,7 @@ class Fuser {
         return refuse(FusionRefusal::must_be_over);
     for (uint32_t other : needs)
       if (order_.find(other) != c && order_.reaches(c, other)) return refuse(FusionRefusal::cycle);
-    if (draft.instructions + instruction_count(graph_.nodes[id]) > budget_)
+    if (draft.instructions + instructions_of(id, paths) > budget_)
       return refuse(FusionRefusal::instructions);
     if (draft.loads.size() + paths.size() + draft.cluster.members.size() / 4 + 8 >
         limits_.arguments)

@@ -37,8 +37,12 @@ Batch ArrayDataset::batch(std::span<const int64_t> positions) const {
     shape[0] = int64_t(positions.size());
     size_t row = array.bytes.size() / std::max<size_t>(1, size_t(array.shape[0]));
     std::vector<std::byte> rows(row * positions.size());
-    for (size_t i = 0; i < positions.size(); ++i)
+    for (size_t i = 0; i < positions.size(); ++i) {
+      if (positions[i] < 0 || positions[i] >= array.shape[0])
+        throw Error(fmt::format("ArrayDataset: sample {} of {}", positions[i], array.shape[0]), {},
+                    "positions count from 0");
       std::memcpy(rows.data() + i * row, array.bytes.data() + size_t(positions[i]) * row, row);
+    }
     batch.push_back(from_bytes(rows.data(), array.dtype, shape, device_));
   }
   return batch;
@@ -132,12 +136,16 @@ DataLoader::DataLoader(const Dataset& dataset, DataLoaderOptions options, std::s
 
 int64_t DataLoader::size() const {
   int64_t samples = dataset_.size();
-  return options_.drop_last ? samples / options_.batch_size
-                            : (samples + options_.batch_size - 1) / options_.batch_size;
+  if (options_.drop_last) return samples / options_.batch_size;
+  return samples == 0 ? 0 : (samples - 1) / options_.batch_size + 1;
 }
 
 std::vector<int64_t> DataLoader::order(int64_t epoch) const {
-  std::vector<int64_t> order(size_t(dataset_.size()));
+  int64_t samples = dataset_.size();
+  if (samples < 0)
+    throw Error(fmt::format("DataLoader: a data set of size {}", samples), {},
+                "Dataset::size counts samples: it is zero or more");
+  std::vector<int64_t> order(size_t(samples), 0);
   std::iota(order.begin(), order.end(), 0);
   if (!options_.shuffle) return order;
   // Fisher-Yates by hand: std::shuffle differs between standard libraries, the engine does not.
