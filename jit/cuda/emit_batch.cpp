@@ -4,6 +4,8 @@
 #include <encore/jit/cuda/spell_instruction.h>
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <set>
 
 namespace encore::jit::cuda {
@@ -97,13 +99,33 @@ void Generator::emit_value(ValueId id) {
         return value == none ? std::string() : name(value);
       };
       DType first = dtype_of(instruction.operands[0]);
-      text = instruction.op == Opcode::scale2
-                 ? scale2(instruction)
-                 : spell(instruction, first, operand(0), operand(1), operand(2));
+      if (instruction.op == Opcode::scale2)
+        text = scale2(instruction);
+      else if (std::string limited = limit(instruction); !limited.empty())
+        text = limited;
+      else
+        text = spell(instruction, first, operand(0), operand(1), operand(2));
     }
   }
   out_.line("const {} v{} = {};", type, id, text);
   names_[id] = fmt::format("v{}", id);
+}
+
+/// `x` kept below or above a number: one machine instruction, where a comparison and a selection
+/// are two. Empty where the instruction is none such.
+std::string Generator::limit(const Instruction& instruction) const {
+  if (instruction.op != Opcode::select || instruction.dtype != DType::f32) return {};
+  const Instruction& condition = kernel_.instructions[instruction.operands[0]];
+  ValueId bound = instruction.operands[1], x = instruction.operands[2];
+  const Instruction& constant = kernel_.instructions[bound];
+  if (condition.op != Opcode::lt || constant.op != Opcode::constant) return {};
+  float number = std::bit_cast<float>(uint32_t(constant.bits));
+  if (number == 0 || std::isnan(number)) return {};  // zeros of either sign are alike to `<` alone
+  if (condition.operands[0] == bound && condition.operands[1] == x)
+    return fmt::format("min_or_nan({}, {})", name(x), name(bound));
+  if (condition.operands[0] == x && condition.operands[1] == bound)
+    return fmt::format("max_or_nan({}, {})", name(x), name(bound));
+  return {};
 }
 
 /// The cheapest way that serves all exponents which may come.

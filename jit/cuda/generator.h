@@ -96,6 +96,7 @@ class Generator {
   void emit_stage_of_vector(uint32_t stage, bool keeps);
   void emit_elements(const std::vector<ValueId>& ids, uint32_t stage, bool keeps);
   void emit_value(ValueId id);
+  std::string limit(const Instruction& instruction) const;
   std::string scale2(const Instruction& instruction) const;
   void emit_store(ValueId id);
   void emit_vector_store(const Access& access, const std::string& from);

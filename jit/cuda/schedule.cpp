@@ -16,6 +16,8 @@ constexpr size_t most_unrolled = 512;
 /// Neighbouring threads that take vectors of one row: fewer would leave parts of cache lines.
 constexpr uint32_t least_team = 8;
 constexpr size_t most_parameter_bytes = 4064;
+/// Up to so many, columns may lie side by side by 128 threads.
+constexpr uint32_t few_column_teams = 4;
 
 bool is_fixed(const Kernel& kernel, SizeId size) {
   return size == none || kernel.sizes[size].fixed;
@@ -235,9 +237,12 @@ class Scheduler {
       variant.teams = most_column_teams;
       variant.any_teams = true;
     }
-    if (!schedule_.one_thread && variant.teams == 1 &&
-        (inner_ < 0 || inner_ >= 128 * int64_t(schedule_.vector)))
+    if (!schedule_.one_thread && variant.teams <= few_column_teams &&
+        (inner_ < 0 || inner_ >= 128 * int64_t(schedule_.vector))) {
       variant.team = 128;
+      // Several warps to a column hide by themselves how long loads take.
+      if (variant.teams > 1) variant.unroll = std::max(1u, variant.unroll / 2);
+    }
     if (may_own_rows()) {
       variant.owners = 256;
       variant.unroll = 1;
@@ -456,7 +461,7 @@ uint32_t column_teams(int64_t rows, int64_t rows_per_chunk, int64_t inner) {
   int64_t wanted = std::min<int64_t>(most_column_teams, rows_per_chunk / 4);
   // What adds up the chunks of several reductions side by side sees them as one.
   if (chunks > 1)
-    wanted = std::min(wanted, 4 * enough_threads / std::max<int64_t>(1, chunks * inner));
+    wanted = std::min(wanted, 16 * enough_threads / std::max<int64_t>(1, chunks * inner));
   return uint32_t(std::bit_floor(uint64_t(std::max<int64_t>(1, wanted))));
 }
 
