@@ -110,11 +110,14 @@ void add_launches(const LoweredTrace& lowered, const std::vector<uint32_t>& laun
   }
 }
 
-std::string launches_text(const Program& program) {
+std::string launches_text(const Program& program, const jit::Dependencies& waits_for) {
   std::string text;
-  for (size_t i = 0; i < program.launches.size(); ++i)
-    text += fmt::format("launch {:>3} {} x{}\n", i, (*program.labels)[i].name,
+  for (size_t i = 0; i < program.launches.size(); ++i) {
+    text += fmt::format("launch {:>3} {} x{}", i, (*program.labels)[i].name,
                         program.launches[i].segments.size());
+    if (!waits_for[i].empty()) text += fmt::format(" after {}", fmt::join(waits_for[i], " "));
+    text += '\n';
+  }
   return text;
 }
 
@@ -217,10 +220,10 @@ std::shared_ptr<const Program> compile(Graph graph, const Capture& capture, jit:
   add_launches(planned.lowered, planned.order.launch_of, *program);
   program->labels = std::make_shared<const jit::Labels>(
       label_launches(planned.graph, planned.fusion, planned.lowered, planned.order.launch_of));
-  program->sequence = backend.sequence(
-      std::move(code), program->labels,
-      find_dependencies(planned.lowered, planned.order.launch_of, planned.memory));
-  report("program", [&] { return launches_text(*program); });
+  jit::Dependencies waits_for =
+      find_dependencies(planned.lowered, planned.order.launch_of, planned.memory);
+  report("program", [&] { return launches_text(*program, waits_for); });
+  program->sequence = backend.sequence(std::move(code), program->labels, std::move(waits_for));
   report("end", [&] {
     return fmt::format("nodes {}\nclusters {}\nkernels {}\nlaunches {}\narena bytes {}\n",
                        planned.graph.nodes.size(), planned.fusion.clusters.size(),
