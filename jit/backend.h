@@ -18,6 +18,7 @@ namespace encore::jit {
 
 struct Limits {
   uint32_t arguments = 64;
+  uint32_t scalars = 64;
   uint32_t instructions = 512;
   // Rows that column accumulators add up are cut into chunks of about so many elements, into at
   // most so many chunks; into more, up to `most_narrow_chunks`, where that makes no more than

@@ -1,6 +1,7 @@
 #include <encore/core/settings.h>
 #include <encore/trace/choose_inlined.h>
 #include <encore/trace/cluster_order.h>
+#include <encore/trace/even_chunks.h>
 #include <encore/trace/find_updates.h>
 #include <encore/trace/fuse.h>
 #include <encore/trace/paths.h>
@@ -18,11 +19,20 @@ constexpr int64_t worth_sharing = 1 << 14;
 
 uint32_t bit(int axis) { return axis < 0 ? 0 : 1u << axis; }
 
+/// Whether both are chunks of unrolled loops, and not the same.
+bool are_apart(uint32_t chunk, uint32_t other) { return chunk && other && chunk != other; }
+
+void add_once(std::vector<NodeId>& to, NodeId id) {
+  if (std::find(to.begin(), to.end(), id) == to.end()) to.push_back(id);
+}
+
 struct Draft {
   Cluster cluster;
   uint32_t instructions = 0;
-  std::vector<NodeId> loads;   // what it reads from outside
-  std::vector<NodeId> leaves;  // of which it was a reader at its own points
+  uint32_t chunk = 0;           // of an unrolled loop; 0: of none
+  std::vector<NodeId> loads;    // what it reads from outside
+  std::vector<NodeId> scalars;  // likewise
+  std::vector<NodeId> leaves;   // of which it was a reader at its own points
 };
 
 /// Where a leaf was last read at its readers' own points.
@@ -40,6 +50,7 @@ class Fuser {
         budget_(limits.instructions * 3 / 4),
         fusing_(settings().fuse),
         inlined_(choose_inlined(graph, fusing_)),
+        chunk_of_(even_chunks(graph, limits, budget_)),
         cluster_of_(graph.nodes.size(), no_cluster),
         axes_of_(graph.nodes.size()),
         column_result_(graph.nodes.size()),
@@ -145,9 +156,9 @@ class Fuser {
     draft.instructions += instructions_of(id, paths);
     for (const Path& path : paths) {
       bool outside = !is_member(path.source) || cluster_of(path.source) != c;
-      if (outside && graph_.nodes[path.source].op != OpId::literal &&
-          std::find(draft.loads.begin(), draft.loads.end(), path.source) == draft.loads.end())
-        draft.loads.push_back(path.source);
+      OpId source = graph_.nodes[path.source].op;
+      if (outside && source != OpId::literal)
+        add_once(source == OpId::scalar ? draft.scalars : draft.loads, path.source);
       if (path.aligned && graph_.nodes[path.source].op == OpId::leaf && !draft.cluster.scatters &&
           graph_.nodes[id].op != OpId::matmul) {
         leaf_readers_[path.source] = {c, source_axes(path, axes_of_[id])};
@@ -186,6 +197,7 @@ class Fuser {
 
   void adopt(NodeId id, uint32_t c, const AxisMap& axes) {
     drafts_[c].cluster.members.push_back(id);
+    if (chunk_of_[id]) drafts_[c].chunk = chunk_of_[id];
     cluster_of_[id] = c;
     axes_of_[id] = axes;
   }
@@ -238,6 +250,10 @@ class Fuser {
     if (kind == Kind::column) cluster.rows = mask, column_result_[id] = true;
   }
 
+  bool has_too_many_arguments(size_t loads, size_t scalars, size_t members) const {
+    return loads + members / 4 + 8 > limits_.arguments || scalars > limits_.scalars;
+  }
+
   bool join(NodeId id, uint32_t c, const std::vector<Path>& paths,
             const std::vector<uint32_t>& needs, const std::vector<uint32_t>& barred) {
     auto refuse = [&](FusionRefusal reason) { return this->refuse(id, c, paths, reason); };
@@ -248,10 +264,13 @@ class Fuser {
         return refuse(FusionRefusal::must_be_over);
     for (uint32_t other : needs)
       if (order_.find(other) != c && order_.reaches(c, other)) return refuse(FusionRefusal::cycle);
-    if (draft.instructions + instructions_of(id, paths) > budget_)
+    if (draft.instructions + instructions_of(id, paths) > budget_ ||
+        are_apart(draft.chunk, chunk_of_[id]))
       return refuse(FusionRefusal::instructions);
-    if (draft.loads.size() + paths.size() + draft.cluster.members.size() / 4 + 8 >
-        limits_.arguments)
+    auto is_scalar = [&](const Path& path) { return graph_.nodes[path.source].op == OpId::scalar; };
+    size_t scalars = size_t(std::count_if(paths.begin(), paths.end(), is_scalar));
+    if (has_too_many_arguments(draft.loads.size() + paths.size() - scalars,
+                               draft.scalars.size() + scalars, draft.cluster.members.size()))
       return refuse(FusionRefusal::arguments);
     Cluster trial = draft.cluster;
     auto axes = align(id, c, paths, trial);
@@ -347,10 +366,11 @@ class Fuser {
     if (from.cluster.contraction != ~0u && into.cluster.contraction != ~0u)
       return refuse(FusionRefusal::two_contractions);
     if (!order_.can_merge(mine, c)) return refuse(FusionRefusal::cycle);
-    if (into.instructions + from.instructions > budget_) return refuse(FusionRefusal::instructions);
-    if (into.loads.size() + from.loads.size() +
-            (into.cluster.members.size() + from.cluster.members.size()) / 4 + 8 >
-        limits_.arguments)
+    if (into.instructions + from.instructions > budget_ || are_apart(into.chunk, from.chunk))
+      return refuse(FusionRefusal::instructions);
+    if (has_too_many_arguments(into.loads.size() + from.loads.size(),
+                               into.scalars.size() + from.scalars.size(),
+                               into.cluster.members.size() + from.cluster.members.size()))
       return refuse(FusionRefusal::arguments);
     auto axis_of = translate(id, c, paths, from.cluster, into.cluster);
     if (!axis_of) return refuse(FusionRefusal::index_space);
@@ -435,9 +455,9 @@ class Fuser {
     into.leaves.insert(into.leaves.end(), from.leaves.begin(), from.leaves.end());
     std::sort(into.cluster.members.begin(), into.cluster.members.end());
     into.instructions += from.instructions;
-    for (NodeId load : from.loads)
-      if (std::find(into.loads.begin(), into.loads.end(), load) == into.loads.end())
-        into.loads.push_back(load);
+    if (from.chunk) into.chunk = from.chunk;
+    for (NodeId load : from.loads) add_once(into.loads, load);
+    for (NodeId scalar : from.scalars) add_once(into.scalars, scalar);
     from = {};
     order_.merge(mine, c);
   }
@@ -488,6 +508,7 @@ class Fuser {
   uint32_t budget_;  // of instructions; leaves room for addressing and finishing
   bool fusing_;
   std::vector<bool> inlined_;
+  std::vector<uint32_t> chunk_of_;
   std::vector<Draft> drafts_;
   ClusterOrder order_;
   std::vector<uint32_t> cluster_of_;

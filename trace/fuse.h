@@ -11,7 +11,7 @@
 //
 // Joining saves the store and load of what is passed on, and never repeats work. Nodes are visited
 // in record order; each joins the largest, then youngest, of its inputs' clusters that allows it
-// without making a cycle.
+// without making a cycle. Unrolled loops too long for one kernel are cut evenly (even_chunks.h).
 #pragma once
 #include <encore/jit/backend.h>
 #include <encore/trace/fusion_refusal.h>

@@ -142,7 +142,7 @@ bool fits(const LoweredTrace& lowered, uint32_t most) {
 Planned plan_with(const Graph& graph, jit::Backend& backend, bool updates_apart) {
   Planned planned;
   jit::Limits limits = backend.limits();
-  const uint32_t most = limits.instructions;
+  const uint32_t most = std::min(limits.instructions, jit::max_instructions);
   do {
     {
       Span span("pass", "fuse");

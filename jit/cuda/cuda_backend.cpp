@@ -36,10 +36,11 @@ class CudaBackend final : public Backend {
                        target().strict ? " strict" : "", code_version());
   }
   Limits limits() const override {
-    // A launch costs as much as hundreds of instructions that wait for one another. Three blocks
-    // for each of 132 multiprocessors, and no cut through the tiles of products; in strict mode as
-    // everywhere.
-    Limits limits{.instructions = max_instructions};
+    // A launch costs as much as hundreds of instructions that wait for one another, so kernels may
+    // grow as long as they can; the constants that their ops share were counted more than once.
+    // Three blocks for each of 132 multiprocessors, and no cut through the tiles of products; in
+    // strict mode as everywhere.
+    Limits limits{.scalars = 160, .instructions = max_instructions * 3 / 2};
     if (!settings().strict) limits.most_narrow_chunks = 396, limits.product_chunk_rows = 128;
     return limits;
   }
