@@ -1,4 +1,5 @@
 #include <encore/core/settings.h>
+#include <encore/jit/cpu/crew.h>
 #include <encore/jit/cpu/parallel.h>
 #include <pthread.h>
 #include <sched.h>
@@ -11,6 +12,7 @@
 #include <atomic>
 #ifdef __SANITIZE_THREAD__
 #include <future>
+#include <thread>
 #endif
 #include <vector>
 
@@ -76,37 +78,50 @@ int thread_count() { return forked.load(std::memory_order_relaxed) ? 1 : pool().
 
 namespace {
 
+/// Who short work is handed to.
+Crew& crew() {
+  static Crew& instance = *new Crew;
+  return instance;
+}
+
 #ifdef __SANITIZE_THREAD__
-/// oneTBB is not built for ThreadSanitizer, which takes all that it orders for races; so there,
-/// plain threads run the parts.
-template <class Part>
-void run_parts(int64_t count, Part&& part) {
-  int64_t parts = std::min<int64_t>(count, thread_count());
-  std::vector<std::future<void>> running;
-  for (int64_t i = 0; i < parts; ++i)
-    running.push_back(std::async(std::launch::async,
-                                 [&, i] { part(count * i / parts, count * (i + 1) / parts); }));
-  for (std::future<void>& one : running) one.wait();
-  for (std::future<void>& one : running) one.get();
+// oneTBB is not built for ThreadSanitizer, which takes all that it orders for races.
+void enlist() {
+  std::thread([] { crew().serve(1); }).detach();
 }
 #else
-template <class Part>
-void run_parts(int64_t count, Part&& part) {
+void enlist() {
+  pool().arena.enqueue(
+      [] { crew().serve(std::max(0, tbb::this_task_arena::current_thread_index())); });
+}
+#endif
+
+/// Where several jobs run at once.
+void run_in_pool(const Job& job) {
+#ifdef __SANITIZE_THREAD__
+  std::vector<std::future<void>> running;
+  for (int64_t i = 0; i < job.parts; ++i)
+    running.push_back(std::async(std::launch::async, [&job, i] { job.run(i); }));
+  for (std::future<void>& one : running) one.wait();
+  for (std::future<void>& one : running) one.get();
+#else
   using Range = tbb::blocked_range<int64_t>;
   pool().arena.execute([&] {
     tbb::parallel_for(
-        Range(0, count), [&](const Range& range) { part(range.begin(), range.end()); },
+        Range(0, job.count),
+        [&](const Range& range) { job.body(job.context, range.begin(), range.end()); },
         tbb::static_partitioner());
   });
-}
 #endif
+}
 
 }  // namespace
 
 void parallel_for(int64_t count, void (*body)(void*, int64_t, int64_t), void* context) {
   if (count <= 0) return;
   if (count == 1 || thread_count() == 1) return body(context, 0, count);
-  run_parts(count, [=](int64_t begin, int64_t end) { body(context, begin, end); });
+  Job job{body, context, count, std::min<int64_t>(count, thread_count())};
+  if (job.parts > Crew::most_parts || !crew().run(job, enlist)) run_in_pool(job);
 }
 
 }  // namespace encore::jit
