@@ -1,5 +1,4 @@
 #include <encore/core/error.h>
-
 #include <fmt/format.h>
 
 namespace encore {
@@ -27,23 +26,37 @@ void Error::place(Location where) {
   text_ = compose(message_, where_, advice_);
 }
 
+void Error::append(const std::string& more) {
+  message_ += more;
+  text_ = compose(message_, where_, advice_);
+}
+
 OutOfMemory::OutOfMemory(size_t requested, size_t held, Location where, const std::string& more)
-    : Error(fmt::format("out of memory: {} bytes were asked for while {} are held{}{}", requested, held,
-                        more.empty() ? "" : "; ", more),
+    : Error(fmt::format("out of memory: {} bytes were asked for while {} are held{}{}", requested,
+                        held, more.empty() ? "" : "; ", more),
             where, "free tensors that are no longer needed, or make the batch smaller"),
       requested_(requested) {}
 
-CompileForbidden::CompileForbidden(const std::string& kernel, size_t missing)
-    : Error(fmt::format("kernel '{}'{} would have to be compiled, which ENCORE_COMPILE=forbid forbids",
-                        kernel, missing > 1 ? fmt::format(" and {} more", missing - 1) : ""),
-            {},
-            "run the program once with ENCORE_COMPILE=allow, or with a pack (ENCORE_CACHE_PACK) that "
-            "was exported on a machine like this one"),
+CompileForbidden::CompileForbidden(const std::string& kernel, size_t missing,
+                                   const std::string& why)
+    : Error(
+          fmt::format(
+              "kernel '{}'{} would have to be compiled, which ENCORE_COMPILE=forbid forbids ({})",
+              kernel, missing > 1 ? fmt::format(" and {} more", missing - 1) : "", why),
+          {},
+          "run the program once with ENCORE_COMPILE=allow, or with a pack (ENCORE_CACHE_PACK) that "
+          "was exported on a machine like this one"),
       kernel_(kernel) {}
 
+void CompileForbidden::needed_by(const std::string& trace, Location where) {
+  append("; it is needed by " + trace);
+  place(where);
+}
+
 void internal_error(const char* condition, std::source_location at) {
-  throw Error(fmt::format("internal error: {} does not hold", condition), Location(at),
-              "this is a bug of Encore; please report it with the dump of the trace (ENCORE_DUMP=DIR)");
+  throw Error(
+      fmt::format("internal error: {} does not hold", condition), Location(at),
+      "this is a bug of Encore; please report it with the dump of the trace (ENCORE_DUMP=DIR)");
 }
 
 }  // namespace encore

@@ -1,9 +1,9 @@
 // The one exception type of the library: what went wrong, where the user asked for it, what to do.
 #pragma once
+#include <encore/core/location.h>
+
 #include <stdexcept>
 #include <string>
-
-#include <encore/core/location.h>
 
 namespace encore {
 
@@ -18,6 +18,9 @@ class Error : public std::runtime_error {
   const std::string& advice() const noexcept { return advice_; }
   /// Gives an error that came from below, where no place is known, the user's. It keeps its first.
   void place(Location where);
+
+ protected:
+  void append(const std::string& more);
 
  private:
   std::string message_;
@@ -61,13 +64,15 @@ class BufferLost : public Error {
   using Error::Error;
 };
 
-/// Kernels were needed that are in no cache, while the setting `compile` forbids to compile them; the
-/// runtime stays usable.
+/// Kernels were needed that are in no cache, while the setting `compile` forbids to compile them;
+/// the runtime stays usable.
 class CompileForbidden : public Error {
  public:
-  /// The first of the `missing` kernels.
-  CompileForbidden(const std::string& kernel, size_t missing);
+  /// The first of the `missing` kernels, and why no cache has it.
+  CompileForbidden(const std::string& kernel, size_t missing, const std::string& why);
   const std::string& kernel() const noexcept { return kernel_; }
+  /// Says which trace needs it and why that was not known, and takes the line that differs.
+  void needed_by(const std::string& trace, Location where);
 
  private:
   std::string kernel_;

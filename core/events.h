@@ -9,7 +9,7 @@
 //   kernel:<name> …                text: the kernel
 //   <listing>:<name> …             text: generated code (llvm, assembly, cuda, ptx or sass)
 //   memory-plan, aliases           text: the plan; which memory is used again, and which not
-//   trace                          text: all of the above but the listings, as JSON
+//   trace-part …, trace            text: all but the listings, as JSON; what is long in parts
 //   program, end                   text: the launches, the statistics
 // A begin without an end is a compilation that failed.
 //

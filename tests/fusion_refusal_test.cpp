@@ -25,9 +25,12 @@ struct Told {
 Told compile(const std::function<void()>& run) {
   trace::runtime().clear_caches();
   Told told;
+  std::string parts;
   auto take = [&](const Event& event) {
     std::string text(event.text);
-    if (event.kind == EventKind::pass && event.name == "trace") told.trace = Json::parse(text);
+    if (event.kind == EventKind::pass && event.name.starts_with("trace")) parts += text;
+    if (event.kind == EventKind::pass && event.name == "trace")
+      told.trace = Json::parse(std::exchange(parts, {}));
     if (event.kind != EventKind::fusion_refusal) return;
     told.reasons.emplace_back(event.name);
     told.refusals.push_back(Json::parse(text.substr(text.rfind('\n') + 1)));

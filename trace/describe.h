@@ -2,6 +2,7 @@
 // how they hang together. docs/dump-format.md says what each field means; the bundle's writer adds
 // what is only heard as events. Made only for those who listen.
 #pragma once
+#include <encore/core/json_text.h>
 #include <encore/trace/capture.h>
 #include <encore/trace/fuse.h>
 #include <encore/trace/plan_memory.h>
@@ -26,6 +27,7 @@ struct Described {
 /// The name under which a kernel is listed: `3-matmul_add`.
 std::string listed_name(uint32_t launch, const jit::Kernel& kernel);
 
-std::string describe(const Described& trace);
+/// Parts go to `sink`. A kernel's last field is `"files":{}`: whoever writes listings fills it in.
+void describe(const Described& trace, const JsonText::Sink& sink);
 
 }  // namespace encore::trace

@@ -5,6 +5,7 @@
 #include <encore/trace/statistics.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <unordered_map>
 
 namespace encore::trace {
@@ -19,11 +20,10 @@ void report(EventKind kind, const Kernel& kernel) {
   if (events::wanted(kind)) events::report({kind, kernel.name, to_text(kernel)});
 }
 
-void refuse_forbidden_compile(std::span<const Kernel* const> kernels) {
-  if (kernels.empty() || settings().compile == "allow") return;
-  if (settings().compile != "forbid")
+bool may_compile() {
+  if (settings().compile != "allow" && settings().compile != "forbid")
     throw Error("ENCORE_COMPILE is '" + settings().compile + "'", {}, "it is allow or forbid");
-  throw CompileForbidden(kernels[0]->name, kernels.size());
+  return settings().compile == "allow";
 }
 
 }  // namespace
@@ -58,31 +58,33 @@ class KernelStore::Batch {
         fingerprint_(backend.fingerprint()),
         device_(hash_text(backend.name())) {}
 
-  void add(size_t request, Kernel kernel, bool must_be_generic) {
+  void add(size_t request, const KernelRequest& asked) {
+    Kernel kernel = *asked.kernel;
     Kernel generic = with_sizes_as_arguments(kernel);
     generic.variant = backend_.variant(generic);
     kernel.variant = backend_.variant(kernel);
     const Key structure = key_of(generic);
-    const Key exact = must_be_generic ? structure : key_of(kernel);
+    const Key exact = asked.generic ? structure : key_of(kernel);
     auto found = [&](const Key& key) { return find_in_memory(request, key); };
     if (found(exact) || found(structure)) return;
     const bool is_exact = exact.hash != structure.hash;
-    if (is_exact && load(request, exact, kernel)) {
+    const Origin origin{generic.variant, asked.generic, asked.where};
+    if (is_exact && load(request, exact, kernel, origin)) {
       first_extents_.try_emplace(structure.hash, hash_text(exact.text));
       return;
     }
-    if (load(request, structure, generic)) return;
+    if (load(request, structure, generic, origin)) return;
     if (!is_exact || has_other_extents(structure, exact))
-      wanted_.push_back({std::move(generic), structure, {request}});
+      wanted_.push_back({std::move(generic), structure, {request}, origin});
     else
-      wanted_.push_back({std::move(kernel), exact, {request}, structure.text});
+      wanted_.push_back({std::move(kernel), exact, {request}, origin, structure.text});
   }
 
   void compile() {
     std::vector<const Kernel*> kernels;
     for (const Wanted& one : wanted_)
       if (!one.code) kernels.push_back(&one.kernel);
-    refuse_forbidden_compile(kernels);
+    if (!kernels.empty() && !may_compile()) refuse(kernels.size());
     for (const Kernel* kernel : kernels)
       if (store_.until_failure_ && --store_.until_failure_ == 0)
         throw Error("compiling kernel '" + kernel->name + "' failed as a test wanted", {});
@@ -101,7 +103,8 @@ class KernelStore::Batch {
       for (size_t request : one.wanted_by) result[request] = one.code;
       store_.executables_.put(one.key.hash, one.code, int64_t(one.code->bytes()));
       const bool compiled = !one.binary.bytes.empty();
-      store_.history_.note(one.kernel, one.key.hash, backend_.name(), compiled);
+      if (compiled) report_miss(explain(one), {one.kernel.name, one.key.hash.hex()});
+      store_.history_.add(asked(one));
       report(compiled ? EventKind::compile : EventKind::load, one.kernel);
       ++(compiled ? counters().kernels_compiled : counters().kernels_loaded);
     }
@@ -125,14 +128,35 @@ class KernelStore::Batch {
     std::string text;  // all that the binary depends on
     Hash128 hash;      // with the device that it is loaded for
   };
+  /// Who wants it: what explains a miss.
+  struct Origin {
+    uint32_t variant;
+    bool is_joined;
+    Location where;
+  };
   struct Wanted {
     Kernel kernel;
     Key key;
     std::vector<size_t> wanted_by;
+    Origin origin;
     std::string structure{};  // of a kernel with the first extents of its structure
     Code code{};
     jit::Binary binary{};  // empty when the code came from disk
   };
+
+  AskedKernel asked(const Wanted& one) const {
+    const auto& [variant, is_joined, where] = one.origin;
+    return {one.kernel, one.key.hash, backend_.name(), variant, is_joined, where};
+  }
+  Miss explain(const Wanted& one) const { return store_.history_.explain(asked(one)); }
+
+  [[noreturn]] void refuse(size_t missing) const {
+    const Wanted& one = *std::ranges::find_if(wanted_, [](auto& one) { return !one.code; });
+    const Miss miss = explain(one);
+    std::string why = fmt::format("{}, {}", name_of(miss.reason), miss.difference);
+    if (miss.where.line) why += fmt::format(", for {}", short_place(miss.where));
+    throw CompileForbidden(one.kernel.name, missing, why);
+  }
 
   Key key_of(const Kernel& kernel) const {
     Key key{fingerprint_ + '\n' + to_text(kernel), {}};
@@ -155,10 +179,10 @@ class KernelStore::Batch {
     return false;
   }
 
-  bool load(size_t request, const Key& key, const Kernel& kernel) {
+  bool load(size_t request, const Key& key, const Kernel& kernel, const Origin& origin) {
     Code code = store_.stored_.load(backend_, kernel, key.text);
     if (!code) return false;
-    wanted_.push_back({kernel, key, {request}, {}, store_.counted(std::move(code))});
+    wanted_.push_back({kernel, key, {request}, origin, {}, store_.counted(std::move(code))});
     return true;
   }
 
@@ -185,8 +209,7 @@ std::vector<KernelStore::Code> KernelStore::get(jit::Backend& backend,
                                                 std::span<const KernelRequest> requests) {
   std::vector<Code> result(requests.size());
   Batch batch(*this, backend);
-  for (size_t i = 0; i < requests.size(); ++i)
-    batch.add(i, *requests[i].kernel, requests[i].generic);
+  for (size_t i = 0; i < requests.size(); ++i) batch.add(i, requests[i]);
   batch.compile();
   batch.note(result);
   batch.store();

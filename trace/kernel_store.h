@@ -23,7 +23,8 @@ Hash128 structure_key(const jit::Kernel& kernel);
 
 struct KernelRequest {
   const jit::Kernel* kernel;
-  bool generic;  // must serve several extents in one launch
+  bool generic;      // must serve several extents in one launch
+  Location where{};  // the user's line that it computes
 };
 
 class KernelStore {

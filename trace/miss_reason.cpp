@@ -19,6 +19,16 @@ nlohmann::ordered_json json_place(Location where) {
   return fmt::format("{}:{}", where.file, where.line);
 }
 
+}  // namespace
+
+const MissReasonInfo& info(MissReason reason) { return rows[int(reason)]; }
+
+std::string short_place(Location where) {
+  if (!where.line) return "an unknown line";
+  const char* slash = std::strrchr(where.file, '/');
+  return fmt::format("{}:{}", slash ? slash + 1 : where.file, where.line);
+}
+
 std::string explanation(const Miss& miss, const Missed& what) {
   bool is_trace = info(miss.reason).subject == MissSubject::trace;
   std::string text = fmt::format("{} {}", is_trace ? "trace" : "kernel", what.name);
@@ -33,16 +43,6 @@ std::string explanation(const Miss& miss, const Missed& what) {
   if (miss.known_where.line) text += fmt::format(", there at {}", short_place(miss.known_where));
   if (miss.nearest_sync.line) text += fmt::format(", sync at {}", short_place(miss.nearest_sync));
   return text;
-}
-
-}  // namespace
-
-const MissReasonInfo& info(MissReason reason) { return rows[int(reason)]; }
-
-std::string short_place(Location where) {
-  if (!where.line) return "an unknown line";
-  const char* slash = std::strrchr(where.file, '/');
-  return fmt::format("{}:{}", slash ? slash + 1 : where.file, where.line);
 }
 
 void report_miss(const Miss& miss, const Missed& what) {

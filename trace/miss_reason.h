@@ -55,6 +55,9 @@ struct Missed {
 /// "train.cpp:12", without folders; "an unknown line".
 std::string short_place(Location where);
 
+/// All of it in one line: what missed, for which sync, the difference, the nearest that was known.
+std::string explanation(const Miss& miss, const Missed& what);
+
 /// Counts it and tells listeners: an `EventKind::miss`. Its text is the explanation in one line,
 /// the advice, and all of it once more as a JSON object in one line.
 void report_miss(const Miss& miss, const Missed& what);

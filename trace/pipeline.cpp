@@ -30,6 +30,13 @@ void report(std::string_view name, Text&& text, Location where = {}) {
   if (events::wanted(EventKind::pass)) events::report({EventKind::pass, name, text(), 0, where});
 }
 
+void report_trace(const Described& described) {
+  if (!events::wanted(EventKind::pass)) return;
+  describe(described, [](std::string_view part, bool is_last) {
+    events::report({EventKind::pass, is_last ? "trace" : "trace-part", part});
+  });
+}
+
 /// Kernels of a joined launch differ in extents, if at all; one of them is shown.
 std::string shown(const jit::Kernel& kernel, size_t segments) {
   std::string text = jit::describe(kernel);
@@ -69,7 +76,7 @@ std::vector<std::shared_ptr<const jit::Executable>> compile_kernels(
       requests.back().generic |= jit::key_of(mine) != jit::key_of(*requests.back().kernel);
       continue;
     }
-    requests.push_back({&lowered.kernels[k].kernel, false});
+    requests.push_back({&lowered.kernels[k].kernel, false, lowered.kernels[k].location});
   }
   Span span("build");
   auto start = std::chrono::steady_clock::now();
@@ -212,10 +219,8 @@ std::shared_ptr<const Program> compile(Graph graph, const Capture& capture, jit:
     return explain_aliases(planned.graph, planned.lowered, planned.order, planned.memory, capture);
   });
   counters().missed_aliases += int64_t(planned.memory.missed.size());
-  report("trace", [&] {
-    return describe({capture, where, planned.captured, planned.became, planned.graph,
-                     planned.fusion, planned.lowered, planned.order, planned.memory});
-  });
+  report_trace({capture, where, planned.captured, planned.became, planned.graph, planned.fusion,
+                planned.lowered, planned.order, planned.memory});
   auto code = compile_kernels(planned.lowered, planned.order.launch_of, backend, kernels);
   add_launches(planned.lowered, planned.order.launch_of, *program);
   program->labels = std::make_shared<const jit::Labels>(

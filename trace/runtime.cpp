@@ -225,11 +225,16 @@ std::shared_ptr<const Program> Runtime::compile_missed(const Capture& capture,
   Graph graph = build_graph(capture);
   KnownTrace now = remember(graph, capture, where);
   Miss miss = history_->explain(now);
-  report_miss(miss, {now.key.hex().substr(0, 8), now.key.hex(), name_of(capture.kind), where});
+  const Missed missed{now.key.hex().substr(0, 8), now.key.hex(), name_of(capture.kind), where};
+  report_miss(miss, missed);
   try {
     auto program = compile(std::move(graph), capture, backend, kernels_, where);
     history_->add(std::move(now));
     return program;
+  } catch (CompileForbidden& error) {
+    error.needed_by(fmt::format("{} ({})", explanation(miss, missed), name_of(miss.reason)),
+                    miss.where);
+    throw;
   } catch (...) {
     history_->note_failed(now.key, where);
     throw;

@@ -26,6 +26,11 @@ std::string ending_of(std::string_view listing) {
   return "." + std::string(listing);
 }
 
+/// "4-matmul_add" -> 4: kernels are listed under their launch.
+uint32_t launch_of(const std::string& name) {
+  return uint32_t(std::strtoul(name.c_str(), nullptr, 10));
+}
+
 std::string file_name(std::string_view name) {
   std::string safe(name.substr(0, 120));
   for (char& c : safe) {
@@ -103,9 +108,9 @@ void BundleWriter::begin(const Event& event) {
   write(folder / "key.txt", fmt::format("{}\nsync at {}", event.text, place(event.where)));
   Open& open = open_[std::this_thread::get_id()] = {folder};
   if (auto miss = misses_.extract(std::this_thread::get_id())) {
-    const auto& [reason, text, file, line] =
-        open.document.misses.emplace_back(std::move(miss.mapped()));
+    const auto& [reason, text, file, line] = miss.mapped();
     write_miss(folder, {EventKind::miss, reason, text, 0, {file.c_str(), line}});
+    open.document.add(std::move(miss.mapped()));
   }
 }
 
@@ -135,12 +140,11 @@ void BundleWriter::take_pass(Open& open, const Event& event) {
     const std::string_view listing = event.name.substr(0, colon);
     const std::string file = "kernels/" + name + ending_of(listing);
     write(open.folder / file, event.text);
-    open.document.listings.push_back({name, std::string(listing), file});
-  } else if (event.name == "trace") {
-    open.document.trace = event.text;
-    write(open.folder / "trace.json", open.document.text());
+    open.document.add_listing(launch_of(name), std::string(listing), file);
+  } else if (event.name == "trace-part" || event.name == "trace") {
+    open.document.write(open.folder / "trace.json", event.text, event.name == "trace");
   } else if (event.name == "end") {
-    if (!open.document.trace.empty()) write(open.folder / "trace.json", open.document.text());
+    open.document.finish(open.folder / "trace.json");
     write(open.folder / "stats.txt", event.text);
   } else if (event.name == "memory-plan" || event.name == "aliases" || event.name == "program") {
     write(open.folder / fmt::format("{}.txt", event.name), event.text);

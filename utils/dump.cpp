@@ -64,8 +64,8 @@ void print(const Event& event) {
   }
   if (event.where.line != 0) line += fmt::format(" at {}:{}", event.where.file, event.where.line);
   // A compiled kernel's body and the trace's JSON are for the dump; here they would bury the lines.
-  bool buries =
-      event.kind == EventKind::compile || (event.kind == EventKind::pass && event.name == "trace");
+  bool buries = event.kind == EventKind::compile ||
+                (event.kind == EventKind::pass && event.name.starts_with("trace"));
   if (event.kind == EventKind::miss || event.kind == EventKind::fusion_refusal)
     line += fmt::format(": {}", event.text.substr(0, event.text.find('\n')));
   else if (!event.text.empty() && !buries)

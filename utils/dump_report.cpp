@@ -1,5 +1,6 @@
 #include <encore/core/error.h>
 #include <encore/utils/dump_report.h>
+#include <encore/utils/dump_short_document.h>
 #include <zlib.h>
 
 #include <fstream>
@@ -14,13 +15,27 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 constexpr uint32_t context_lines = 2;
+/// Of listings, before they are compressed; a browser holds all of a page in memory.
+constexpr size_t most_text_bytes = 64 << 20;
+const std::string left_out =
+    "Left out: the listings of all traces are too long for one page. See the bundle's folder, or "
+    "make a report of this trace alone.\n";
+
+Error not_json(const fs::path& file) {
+  return Error(file.string() + " is not JSON", {},
+               "was the program stopped while it wrote it? remove the bundle");
+}
 
 Json parse_file(const Bundle& bundle, const std::string& file) {
   Json parsed = Json::parse(bundle.text(file), nullptr, false);
-  if (parsed.is_discarded())
-    throw Error((bundle.folder / file).string() + " is not JSON", {},
-                "was the program stopped while it wrote it? remove the bundle");
+  if (parsed.is_discarded()) throw not_json(bundle.folder / file);
   return parsed;
+}
+
+Json read_document(const Bundle& bundle) try {
+  return ShortDocument::read(bundle.folder / "trace.json");
+} catch (const Json::exception&) {
+  throw not_json(bundle.folder / "trace.json");
 }
 
 /// "../../examples/a.cpp", as a compiler in a build folder knew it, -> "examples/a.cpp".
@@ -51,7 +66,7 @@ class Packer {
     Json json = {{"name", bundle.name()}, {"failed", !bundle.finished()}};
     std::vector<std::string> files = bundle.files("kernels");
     if (fs::exists(bundle.folder / "trace.json")) {
-      json["document"] = parse_file(bundle, "trace.json");
+      json["document"] = read_document(bundle);
       note_lines(json["document"]);
     } else {
       json["document"] = nullptr;
@@ -70,9 +85,13 @@ class Packer {
 
   /// Traces share kernels; a text that was there before is not packed again.
   size_t text_number(const std::string& text) {
-    auto [place, is_new] = text_numbers_.try_emplace(text, texts_.size());
-    if (is_new) texts_.push_back(text);
-    return place->second;
+    const auto known = text_numbers_.find(text);
+    if (known != text_numbers_.end()) return known->second;
+    if (text_bytes_ + text.size() > most_text_bytes && text != left_out)
+      return text_number(left_out);
+    text_bytes_ += text.size();
+    texts_.push_back(text);
+    return text_numbers_[text] = texts_.size() - 1;
   }
 
   void note_lines(const Json& document) {
@@ -113,6 +132,7 @@ class Packer {
   const ReportSource& source_;
   std::vector<std::string> texts_;
   std::map<std::string, size_t> text_numbers_;
+  size_t text_bytes_ = 0;
   std::map<std::string, std::set<uint32_t>> lines_;  // by file
 };
 

@@ -97,6 +97,8 @@ class App {
       ['nodes', `${statistics.nodes_captured} → ${statistics.nodes}`], ['kernels', `${statistics.kernels} in ${statistics.launches} launches`],
       ['memory', bytesText(memory.total_bytes)], ['moved at least', bytesText(sum('bytes'))]];
     if (sum('flops')) facts.push(['products', `${countText(sum('flops'))}FLOP`]);
+    const out = model.doc.left_out;
+    if (out) facts.push(['left out', `${(out.nodes || out.captured_nodes).toLocaleString('en')} nodes: too many for a page`]);
     if (miss) facts.push(['compiled because', miss.reason]);
     if (model.entry.failed) facts.push(['outcome', 'the compilation failed']);
     box.replaceChildren(...facts.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))));
