@@ -33,6 +33,8 @@ struct Limits {
 /// whose backend has the same fingerprint can load.
 struct Binary {
   std::vector<std::byte> bytes;
+  /// What kernels that were compiled together have in common; `bytes` then only says which it is.
+  std::shared_ptr<const std::vector<std::byte>> shared{};
 };
 
 /// Everything a launch needs besides code. A joined launch has several segments with the same code
@@ -61,7 +63,8 @@ struct Progress {
 /// What people want to know of one launch; reported beside its time.
 struct Label {
   std::string name;
-  // Lines: "segments N"; "flops N" of a contraction; "at FILE:LINE", "in SCOPE" of what it computes.
+  // Lines: "segments N"; "flops N" of a contraction; "at FILE:LINE", "in SCOPE" of what it
+  // computes.
   std::string about;
   int64_t bytes = 0;  // the least that it has to move
 };

@@ -26,13 +26,20 @@ Binary seal(const Kernel& kernel, std::string_view fingerprint, std::span<const 
   return binary;
 }
 
+Binary seal_shared(const Kernel& kernel, std::string_view fingerprint,
+                   std::shared_ptr<const std::vector<std::byte>> code) {
+  const Head head = head_of(kernel, fingerprint, *code);
+  const auto bytes = std::as_bytes(std::span(&head, 1));
+  return {{bytes.begin(), bytes.end()}, std::move(code)};
+}
+
 std::span<const std::byte> unseal(const Kernel& kernel, std::string_view fingerprint,
                                   const Binary& binary) {
   std::span<const std::byte> code(binary.bytes);
   Head head;
   if (code.size() >= sizeof head) {
     std::memcpy(&head, code.data(), sizeof head);
-    code = code.subspan(sizeof head);
+    code = binary.shared ? std::span(*binary.shared) : code.subspan(sizeof head);
     const Head wanted = head_of(kernel, fingerprint, code);
     if (head.of == wanted.of && head.code == wanted.code) return code;
   }

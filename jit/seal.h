@@ -11,6 +11,10 @@ namespace encore::jit {
 /// `fingerprint` is the backend's.
 Binary seal(const Kernel& kernel, std::string_view fingerprint, std::span<const std::byte> code);
 
+/// Likewise where several kernels share the code: it stands in `Binary::shared`.
+Binary seal_shared(const Kernel& kernel, std::string_view fingerprint,
+                   std::shared_ptr<const std::vector<std::byte>> code);
+
 /// The code that was sealed for this kernel and fingerprint; throws Error for all other bytes.
 std::span<const std::byte> unseal(const Kernel& kernel, std::string_view fingerprint,
                                   const Binary& binary);

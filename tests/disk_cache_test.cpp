@@ -1,5 +1,6 @@
 // Does a second process find its code on disk, and never anything that is not its code? The test
 // starts itself as a small training program, again and again, on folders of its own.
+#include <encore/cache/entry.h>
 #include <encore/core/error.h>
 #include <encore/encore.h>
 #include <encore/jit/cpu/target.h>
@@ -16,6 +17,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <random>
 #include <thread>
 
@@ -123,17 +125,20 @@ std::string folder_variable(const fs::path& folder) {
   return "ENCORE_CACHE=on ENCORE_CACHE_DIR='" + folder.string() + "'";
 }
 
-/// Runs the program in a shell with these settings of variables.
-Ran run_with(const std::string& environment) {
-  FILE* pipe = popen((environment + " TEST_PROGRAM=1 '" + self() + "' 2>&1").c_str(), "r");
+std::string said_by(const std::string& command, int* status = nullptr) {
+  FILE* pipe = popen(command.c_str(), "r");
   std::string said;
   for (char part[4096]; size_t size = fread(part, 1, sizeof part, pipe);) said.append(part, size);
-  const int status = pclose(pipe);
-  return parse(std::move(said), WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+  const int ended = pclose(pipe);
+  if (status) *status = WIFEXITED(ended) ? WEXITSTATUS(ended) : -1;
+  return said;
 }
 
-Ran run_in(const fs::path& folder, const std::string& environment = {}) {
-  return run_with(environment + " " + folder_variable(folder));
+/// Runs the program in a shell with these settings of variables.
+Ran run_with(const std::string& environment) {
+  int status;
+  std::string said = said_by(environment + " TEST_PROGRAM=1 '" + self() + "' 2>&1", &status);
+  return parse(std::move(said), status);
 }
 
 std::vector<fs::path> files_below(const fs::path& folder) {
@@ -165,11 +170,15 @@ class DiskCache : public ::testing::Test {
 
   /// What the program computes without any cache.
   const Ran& plain() {
-    static const Ran run = run_with("ENCORE_CACHE=off");
-    EXPECT_EQ(run.status, 0) << run.output;
-    EXPECT_GT(run.compiled, 5) << run.output;
-    EXPECT_EQ(run.loaded, 0);
-    return run;
+    if (plain_.status == 0) return plain_;
+    plain_ = run_with(program_ + "ENCORE_CACHE=off");
+    EXPECT_EQ(plain_.status, 0) << plain_.output;
+    EXPECT_GT(plain_.compiled, 3) << plain_.output;
+    EXPECT_EQ(plain_.loaded, 0);
+    return plain_;
+  }
+  Ran run_in(const fs::path& folder, const std::string& environment = {}) {
+    return run_with(program_ + environment + " " + folder_variable(folder));
   }
   /// A folder that the program ran in once.
   fs::path filled(const std::string& name = "cache") {
@@ -189,6 +198,14 @@ class DiskCache : public ::testing::Test {
   }
 
   fs::path root_;
+  Ran plain_;
+  std::string program_;  // variables that choose it; none: the large one
+};
+
+/// What runs the program many times over takes the small one.
+class SmallDiskCache : public DiskCache {
+ protected:
+  SmallDiskCache() { program_ = "TEST_SMALL=1 "; }
 };
 
 TEST_F(DiskCache, ASecondProcessCompilesNothingAndHasTheSameBits) {
@@ -238,13 +255,13 @@ TEST_F(DiskCache, TwoProcessesInDifferentPlacesWriteTheSameFiles) {
   EXPECT_EQ(files[0], files[1]);
 }
 
-TEST_F(DiskCache, OtherCodeIsNeverTakenForOnesOwn) {
+TEST_F(SmallDiskCache, OtherCodeIsNeverTakenForOnesOwn) {
   const std::vector<std::string> variants = {"ENCORE_ISA=avx2", "ENCORE_STRICT=1", "ENCORE_FUSE=0",
                                              "ENCORE_BACKEND=reference",
                                              "ENCORE_STRICT=1 ENCORE_ISA=avx2"};
   fs::path folder = filled();
   for (const std::string& variant : variants) {
-    Ran alone = run_with(variant + " ENCORE_CACHE=off");
+    Ran alone = run_with(program_ + variant + " ENCORE_CACHE=off");
     Ran shared = run_in(folder, variant);
     EXPECT_EQ(alone.status, 0) << alone.output;
     EXPECT_EQ(shared.values, alone.values) << variant;
@@ -267,7 +284,7 @@ TEST_F(DiskCache, ScalarsThatHappenToBeEqualChangeNeitherCodeNorNumbers) {
   EXPECT_NE(equal.values, plain().values);
 }
 
-TEST_F(DiskCache, EveryDamagedEntryIsCompiledAgainAndHealed) {
+TEST_F(SmallDiskCache, EveryDamagedEntryIsCompiledAgainAndHealed) {
   fs::path folder = filled();
   const std::vector<fs::path> files = files_below(folder);
   const std::vector<std::string> good = [&] {
@@ -319,6 +336,8 @@ TEST_F(DiskCache, WhatIsForbiddenToCompileIsFoundOrIsATypedError) {
   EXPECT_EQ(refused.status, 3) << refused.output;
   EXPECT_THAT(refused.output, HasSubstr("forbidden "));
   EXPECT_THAT(refused.output, HasSubstr("disk_cache_test.cpp:"));
+  EXPECT_THAT(refused.output, HasSubstr("first_structure"));
+  EXPECT_THAT(refused.output, HasSubstr("needed by trace "));
   EXPECT_THAT(refused.output, HasSubstr("ENCORE_COMPILE=allow"));
   Ran later = run_in(root_ / "empty", "ENCORE_COMPILE=forbid TEST_ALLOW_LATER=1");
   EXPECT_EQ(later.status, 0) << later.output;
@@ -341,10 +360,9 @@ TEST_F(DiskCache, APackRunsWithCompilingForbiddenAndNoFolder) {
   EXPECT_EQ(run_in(root_ / "empty", packed + "TEST_BATCH=41").compiled, 0);
 }
 
-TEST_F(DiskCache, CubinsAreFoundWithoutACompiler) {
+TEST_F(SmallDiskCache, CubinsAreFoundWithoutACompiler) {
   // A driver and a compiler without a device; the compiler starts g++, which no PATH has later on.
-  const std::string device =
-      "TEST_SMALL=1 ENCORE_DEVICE=cuda ENCORE_CUDA_PATH='" ENCORE_FAKE_CUDA_FOLDER "' ";
+  const std::string device = "ENCORE_DEVICE=cuda ENCORE_CUDA_PATH='" ENCORE_FAKE_CUDA_FOLDER "' ";
   fs::path folder = root_ / "cache";
   Ran first = run_in(folder, device);
   ASSERT_EQ(first.status, 0) << first.output;
@@ -354,9 +372,39 @@ TEST_F(DiskCache, CubinsAreFoundWithoutACompiler) {
   EXPECT_EQ(second.values, first.values);
   EXPECT_EQ(second.compiled, 0);
   EXPECT_EQ(second.loaded, first.compiled);
+  // Kernels that were compiled together share one entry with their code.
+  const std::string listed =
+      said_by(ENCORE_DUMP_TOOL " cache list --json --dir '" + folder.string() + "'");
+  int shared = 0, references = 0;
+  for (const auto& entry : nlohmann::json::parse(listed)) {
+    shared += entry["kind"] == "code";
+    references += entry["kind"] == "kernel" && entry["payload_bytes"] < 64;
+  }
+  EXPECT_GE(shared, 1);
+  EXPECT_GE(references, 2 * shared);
   // Strict mode's code is another, though the kernels may read the same.
   Ran strict = run_in(folder, device + "PATH=/nowhere ENCORE_COMPILE=forbid ENCORE_STRICT=1");
   EXPECT_EQ(strict.status, 3) << strict.output;
+  // Without the shared code its kernels are compiled again.
+  std::vector<fs::path> codes;
+  for (const fs::path& file : files_below(folder)) {
+    const std::string bytes = read_file(file);
+    const auto entry = cache::decode_entry(std::as_bytes(std::span(bytes))).entry;
+    if (entry && entry->kind == "code") codes.push_back(file);
+  }
+  EXPECT_FALSE(codes.empty());
+  for (const bool swept : {false, true}) {
+    for (const fs::path& code : codes)
+      swept ? void(fs::remove(code)) : write_file(code, read_file(code) + "more");
+    Ran refused = run_in(folder, device + "PATH=/nowhere ENCORE_COMPILE=forbid");
+    EXPECT_EQ(refused.status, 3) << refused.output;
+    EXPECT_EQ(refused.output.find("values"), std::string::npos);
+  }
+  // Where code for all sizes is left it serves instead, so the last bit may be another.
+  Ran healed = run_in(folder, device);
+  EXPECT_EQ(healed.status, 0) << healed.output;
+  EXPECT_GT(healed.compiled, 0);
+  EXPECT_EQ(run_in(folder, device + "PATH=/nowhere ENCORE_COMPILE=forbid").values, healed.values);
 }
 
 TEST_F(DiskCache, AFolderThatIsOnlyReadIsReadAndNeverWritten) {
@@ -427,6 +475,7 @@ pid_t start(const fs::path& folder, const fs::path& output) {
   const pid_t child = fork();
   if (child) return child;
   setenv("TEST_PROGRAM", "1", 1);
+  setenv("TEST_SMALL", "1", 1);
   setenv("ENCORE_CACHE", "on", 1);
   setenv("ENCORE_CACHE_DIR", folder.c_str(), 1);
   setenv("ENCORE_THREADS", "1", 1);
@@ -435,7 +484,7 @@ pid_t start(const fs::path& folder, const fs::path& output) {
   _exit(9);
 }
 
-TEST_F(DiskCache, SixtyFourProcessesAtOnceSomeKilledAreAllRight) {
+TEST_F(SmallDiskCache, SixtyFourProcessesAtOnceSomeKilledAreAllRight) {
   constexpr int processes = 64;
   fs::path folder = root_ / "cache";
   std::vector<pid_t> children;

@@ -1,5 +1,6 @@
 // Do the bundles hold what a compilation told, and can encore-dump show it?
 #include <encore/core/error.h>
+#include <encore/lazy/contraction.h>
 #include <encore/lazy/create.h>
 #include <encore/lazy/elementwise.h>
 #include <encore/lazy/reduction.h>
@@ -200,6 +201,16 @@ TEST_F(Dump, HoldsWhatTheRuntimeCompiles) {
   const std::string kernels = tool("kernels " + folder_ + " 1 --as all");
   for (const char* part : {".txt", ".ll", ".s"}) EXPECT_THAT(kernels, HasSubstr(part));
   EXPECT_THAT(tool("dot " + folder_ + " 1 --pass simplified"), HasSubstr(" -> "));
+}
+
+TEST_F(Dump, AProductListsItsMicroKernel) {
+  listen();
+  Tensor a = full({70, 80}, 0.5), b = full({80, 90}, 2.0);
+  eval(a, b);
+  EXPECT_EQ(matmul(a, b).to_vector<float>()[7], 80.0f);
+  const std::string text = tool("kernels " + folder_ + " 2 --as micro");
+  for (const char* part : {"; encore_micro_f32_", " rows of ", "vfmadd", "ret"})
+    EXPECT_THAT(text, HasSubstr(part));
 }
 
 TEST(Log, EachWordPrintsItsKinds) {

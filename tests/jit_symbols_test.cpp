@@ -122,9 +122,10 @@ Functions read_perf_map(const fs::path& path) {
 TEST(JitSymbols, PerfsFilesNameEachFunction) {
   Folder folder("jitdump");
   int status = 0;
-  const std::string said = run(fmt::format("ENCORE_JIT_SYMBOLS=perf,jitdump JITDUMPDIR={} {}",
-                                           folder.path.string(), child_command()),
-                               &status);
+  const std::string said =
+      run(fmt::format("ENCORE_JIT_SYMBOLS=perf,jitdump JITDUMPDIR={0} ENCORE_DUMP={0}/dump {1}",
+                      folder.path.string(), child_command()),
+          &status);
   ASSERT_EQ(status, 0) << said;
   const int process = std::stoi(said.substr(said.find("process ") + 8));
   const fs::path map = fmt::format("/tmp/perf-{}.map", process);
@@ -143,6 +144,16 @@ TEST(JitSymbols, PerfsFilesNameEachFunction) {
   EXPECT_EQ(mapped.size(), dumped.size());
   EXPECT_TRUE(mapped.contains("encore_sin_exp"));
   EXPECT_TRUE(micro) << "of the product";
+  // The dump lists the micro-kernel that ran.
+  int listed = 0;
+  for (const auto& file : fs::recursive_directory_iterator(folder.path / "dump")) {
+    if (file.path().extension() != ".micro") continue;
+    std::string mark, name;
+    std::ifstream(file.path()) >> mark >> name;
+    EXPECT_TRUE(mapped.contains(name.substr(0, name.find(':')))) << name;
+    ++listed;
+  }
+  EXPECT_EQ(listed, 1);
 }
 
 TEST(JitSymbols, AFileThatCannotBeWrittenIsOneWarning) {

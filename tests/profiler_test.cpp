@@ -145,6 +145,29 @@ TEST(Profiler, TellsEachPhaseOfAStep) {
   EXPECT_LE(nanoseconds(record["ts"]) + nanoseconds(record["dur"]), nanoseconds(sync["ts"]));
 }
 
+TEST(Profiler, TellsReadsAndWritesOfTheDiskCache) {
+  const Settings before = settings();
+  std::string name = std::filesystem::temp_directory_path() / "encore_profiled_cache_XXXXXX";
+  settings().cache = "on";
+  settings().cache_dir = mkdtemp(name.data());
+  auto spans_of = [&](const char* span) {
+    const std::string file = temporary("disk.json");
+    trace::runtime().clear_caches();  // as a process that has just begun
+    {
+      Profiler profiler(file);
+      (cos(from_vector<float>({1, 2, 3})) * 3.25).to_vector<float>();
+    }
+    return read_trace(file).spans(span).size();
+  };
+  EXPECT_EQ(spans_of("write disk"), 2u);  // the kernel and its extents
+  EXPECT_EQ(spans_of("write disk"), 0u);
+  EXPECT_EQ(spans_of("read disk"), 1u);
+  EXPECT_EQ(spans_of("compile kernel"), 0u);
+  std::filesystem::remove_all(settings().cache_dir);
+  settings() = before;
+  trace::runtime().clear_caches();
+}
+
 TEST(Profiler, CountsTheFewestBytes) {
   const std::string file = temporary("bytes.json");
   Tensor a = randn({300, 200}), b = randn({300, 200}), row = randn({200});

@@ -3,7 +3,8 @@
 // A binary stands under the backend's fingerprint and the kernel's whole text, so it is found by
 // whoever would compile the same. Beside it each structure (the text without its extents) has an
 // entry that says which extents it was first compiled for: a process that comes with others makes
-// the generic kernel at once.
+// the generic kernel at once. Code that several kernels share is an entry of its own, named by its
+// hash, which theirs refer to.
 //
 // Used under the runtime's lock.
 #pragma once
@@ -34,9 +35,15 @@ class BinaryStore {
  private:
   cache::DiskStore* disk();
   std::optional<std::vector<std::byte>> read(std::string_view kind, std::string_view key);
+  void write(std::string_view kind, std::string_view key, std::span<const std::byte> bytes);
+  using Code = std::shared_ptr<const std::vector<std::byte>>;
+  std::optional<jit::Binary> read_binary(std::string_view key);
+  Code read_code(Hash128 name);
 
   bool opened_ = false;
   std::unique_ptr<cache::DiskStore> disk_;  // none: the cache is off
+  Hash128 latest_name_{};                   // of the shared code that was stored or read last
+  Code latest_code_;
 };
 
 }  // namespace encore::trace

@@ -265,7 +265,10 @@ int report(const cache::PackReport& report, const char* verb) {
 }
 
 int export_to(const Arguments& arguments) {
-  const auto wanted = [&](const cache::Entry& entry) { return entry.kind == arguments.kind; };
+  // Kernels refer to code that they share.
+  const auto wanted = [&](const cache::Entry& entry) {
+    return entry.kind == arguments.kind || (arguments.kind == "kernel" && entry.kind == "code");
+  };
   if (arguments.kind.empty())
     return report(cache::export_pack(arguments.folder, arguments.file), "exported");
   return report(cache::export_pack(arguments.folder, arguments.file, wanted), "exported");

@@ -92,7 +92,7 @@ int run(int argc, char** argv) {
   show_verb->add_flag("--json", json, "the trace as JSON; docs/dump-format.md");
   CLI::App* kernels_verb = command("kernels", "the kernels of a trace");
   kernels_verb->add_option("NAME", name, "only this kernel");
-  kernels_verb->add_option("--as", ending, "txt (the kernel), ll, s, cu, ptx, sass or all");
+  kernels_verb->add_option("--as", ending, "txt (the kernel), ll, s, micro, cu, ptx, sass or all");
   kernels_verb->add_flag("--json", json, "nodes, lines, buffers and figures as JSON");
   CLI::App* dot_verb = command("dot", "the graph for Graphviz");
   dot_verb->add_option("--pass", pass, "after this pass instead of the last");

@@ -1,6 +1,8 @@
 #include <encore/jit/cpu/contraction.h>
 #include <encore/jit/cpu/contraction_blocks.h>
 #include <encore/jit/cpu/parallel.h>
+#include <encore/jit/cpu/traits.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 
@@ -114,6 +116,29 @@ void lay_column_flat(Product& product) {
   std::swap(product.sink.rows, product.sink.columns);
 }
 
+Product product_of(const Kernel& kernel, const ContractionCode& code, Isa isa,
+                   const Segment& segment) {
+  Product product;
+  product.isa = isa;
+  product.dtype = kernel.contraction->dtype;
+  product.outers = extent_product(kernel, Role::outer, segment.sizes);
+  product.rows = extent_product(kernel, Role::row, segment.sizes);
+  product.columns = extent_product(kernel, Role::inner, segment.sizes);
+  product.depth = extent_product(kernel, Role::contracted, segment.sizes);
+  if (product.outers == 0) return product;
+  const Contraction& contraction = *kernel.contraction;
+  describe(product.a, kernel, segment, contraction.a, Role::row, code.a);
+  describe(product.b, kernel, segment, contraction.b, Role::inner, code.b);
+  describe(product.sink, kernel, code, segment);
+  if (product.columns == 1 && product.rows > 1 && product.sink.base) lay_column_flat(product);
+  return product;
+}
+
+Plan plan_of(const Product& product) {
+  const bool splits = estimated_cycles(product) >= least_cycles_to_split;
+  return plan_product(product, splits ? thread_count() : 1);
+}
+
 }  // namespace
 
 ContractionNeeds contraction_needs(const Kernel& kernel) {
@@ -132,27 +157,31 @@ ContractionNeeds contraction_needs(const Kernel& kernel) {
   return needs;
 }
 
+std::string micro_kernel_of(const Kernel& kernel, Isa isa) {
+  // Planning looks at sizes and at how operands come, and never through a pointer.
+  alignas(64) static std::byte nowhere[64];
+  std::vector<void*> arguments(kernel.arguments.size(), nowhere);
+  std::vector<int64_t> sizes;
+  for (const Size& size : kernel.sizes) sizes.push_back(size.value);
+  const Segment segment{arguments.data(), sizes.data(), nullptr};
+  const ContractionNeeds needs = contraction_needs(kernel);
+  ContractionCode code;
+  if (needs.finisher) code.finish = [](auto...) {};
+  if (needs.a) code.a = {[](auto...) {}, operand_runs_along_depth(kernel, true)};
+  if (needs.b) code.b = {[](auto...) {}, operand_runs_along_depth(kernel, false)};
+  const Product product = product_of(kernel, code, isa, segment);
+  if (product.outers == 0 || product.rows == 0 || product.columns == 0) return {};
+  const MicroTile tile = main_tile(product, plan_of(product));
+  return fmt::format("; {}: {} rows of {} vectors, without packing and edges\n{}", name_of(tile),
+                     tile.rows, tile.vectors, assembly_of(tile));
+}
+
 void run_contraction(const Kernel& kernel, const ContractionCode& code, Isa isa,
                      const Segment& segment, LatestPlan& latest) {
-  Product product;
-  product.isa = isa;
-  product.dtype = kernel.contraction->dtype;
-  product.outers = extent_product(kernel, Role::outer, segment.sizes);
-  product.rows = extent_product(kernel, Role::row, segment.sizes);
-  product.columns = extent_product(kernel, Role::inner, segment.sizes);
-  product.depth = extent_product(kernel, Role::contracted, segment.sizes);
+  const Product product = product_of(kernel, code, isa, segment);
   if (product.outers == 0) return;
-  const Contraction& contraction = *kernel.contraction;
-  describe(product.a, kernel, segment, contraction.a, Role::row, code.a);
-  describe(product.b, kernel, segment, contraction.b, Role::inner, code.b);
-  describe(product.sink, kernel, code, segment);
   if (product.rows == 0 || product.columns == 0) return finish_empty(product);
-  if (product.columns == 1 && product.rows > 1 && product.sink.base) lay_column_flat(product);
-
-  const Plan plan = latest.find(kernel, segment.sizes, [&] {
-    const bool splits = estimated_cycles(product) >= least_cycles_to_split;
-    return plan_product(product, splits ? thread_count() : 1);
-  });
+  const Plan plan = latest.find(kernel, segment.sizes, [&] { return plan_of(product); });
   auto run = [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) run_unit(product, plan, unit);
   };

@@ -50,6 +50,10 @@ class LatestPlan {
   Plan plan_;
 };
 
+/// The assembly of the micro-kernel that multiplies most of a blocked product of the kernel's
+/// sizes, for people; empty where nothing is multiplied.
+std::string micro_kernel_of(const Kernel& kernel, Isa isa);
+
 /// Runs one segment, on several threads where that pays. `code` holds what
 /// `contraction_needs(kernel)` asked for; `latest` belongs to the kernel.
 void run_contraction(const Kernel& kernel, const ContractionCode& code, Isa isa,

@@ -56,6 +56,20 @@ Interval part(int64_t limit, int64_t grain, int64_t parts, int64_t index) {
           std::min(limit, units * (index + 1) / parts * grain)};
 }
 
+MicroTile tile_of(const Product& product, const Plan& plan, int64_t rows, int64_t vectors,
+                  int64_t columns) {
+  const int64_t lanes = product.lanes(), tail = columns % lanes;
+  const bool along_depth =
+      plan.packs_a ? product.a.along_depth() : product.a.depth_stride() == product.element();
+  return {.isa = product.isa,
+          .dtype = product.dtype,
+          .rows = uint8_t(rows),
+          .vectors = uint8_t(vectors),
+          .a_order = along_depth ? AOrder::depth_contiguous : AOrder::row_contiguous,
+          .masked = tail != 0,
+          .half_tail = tail && product.isa == Isa::avx512 && tail <= lanes / 2};
+}
+
 // Columns that share packed rows of B.
 struct Panel {
   int64_t column, columns, vectors;
@@ -236,21 +250,15 @@ class UnitRunner {
 
   void multiply(int64_t row, int64_t height, int64_t tiles, int64_t piece_begin, const Panel& panel,
                 bool copies) {
-    MicroTile tile{product_.isa, product_.dtype, uint8_t(height), uint8_t(panel.vectors)};
-    tile.masked = panel.columns % lanes_ != 0;
-    tile.half_tail =
-        tile.masked && product_.isa == Isa::avx512 && panel.columns % lanes_ <= lanes_ / 2;
+    MicroTile tile = tile_of(product_, plan_, height, panel.vectors, panel.columns);
     tile.copies_b = copies;
     MicroCall call;
     call.a_row = plan_.packs_a ? a_stride_ : product_.a.line_stride();
     call.a_depth = plan_.packs_a ? a_stride_ : product_.a.depth_stride();
     if (plan_.packs_a) {
       const int64_t r = row - packed_rows_begin_;
-      tile.a_order = a_along_depth_ ? AOrder::depth_contiguous : AOrder::row_contiguous;
       call.a = packed_a_ + r * (a_along_depth_ ? a_stride_ : element_);
     } else {
-      tile.a_order =
-          product_.a.depth_stride() == element_ ? AOrder::depth_contiguous : AOrder::row_contiguous;
       call.a = product_.a.at(outer_, row, depth_.begin);
     }
     call.a_tile = height * (tile.a_order == AOrder::depth_contiguous ? call.a_row : element_);
@@ -324,6 +332,19 @@ int64_t unit_count(const Product& product, const Plan& plan) {
 
 void run_unit(const Product& product, const Plan& plan, int64_t unit) {
   UnitRunner(product, plan, unit).run();
+}
+
+MicroTile main_tile(const Product& product, const Plan& plan) {
+  const int64_t chunk = std::max<int64_t>(product.sink.rows_per_chunk, 1);
+  const int64_t rows =
+      std::min(part(product.rows, chunk, plan.row_units, 0).size(), plan.row_block);
+  const int64_t tiles = ceil_div(rows, plan.tile_rows), higher = rows % tiles;
+  const Interval unit = part(product.columns, product.lanes(), plan.column_units, 0);
+  const int64_t columns = std::min(unit.size(), plan.column_block);
+  const int64_t vectors = ceil_div(columns, product.lanes());
+  const int64_t panels = ceil_div(vectors, plan.tile_vectors);
+  return tile_of(product, plan, rows / tiles + (2 * higher > tiles), ceil_div(vectors, panels),
+                 panels > 1 ? 0 : columns);  // the last panel alone may have a tail
 }
 
 void finish_empty(const Product& product) {

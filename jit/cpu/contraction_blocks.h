@@ -62,6 +62,9 @@ double estimated_cycles(const Product& product);
 int64_t unit_count(const Product& product, const Plan& plan);
 void run_unit(const Product& product, const Plan& plan, int64_t unit);
 
+/// The register tile that multiplies most of a product with rows and columns, for people.
+MicroTile main_tile(const Product& product, const Plan& plan);
+
 /// Tells the finisher of rows or columns that do not exist: where a kernel has no rows its column
 /// accumulators still give their identities.
 void finish_empty(const Product& product);

@@ -119,7 +119,9 @@ class CpuBackend : public Backend {
     std::string text;
     llvm::raw_string_ostream stream(text);
     module->print(stream, nullptr);
-    return {{"llvm", text}, {"assembly", machine_code_.assembly(*module)}};
+    std::vector<Listing> all = {{"llvm", text}, {"assembly", machine_code_.assembly(*module)}};
+    if (contraction_needs(kernel).blocked) all.push_back({"micro", micro_kernel_of(kernel, isa_)});
+    return all;
   }
 
   Ref<Buffer> allocate(size_t bytes) override { return host_cache().allocate_buffer(bytes); }

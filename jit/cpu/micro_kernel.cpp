@@ -359,10 +359,8 @@ Table& table() {
 }
 
 void announce_forever(const MicroTile& tile, MicroKernel kernel, size_t bytes) {
-  std::string name =
-      fmt::format("encore_micro_{}_{}x{}", name_of(tile.dtype), tile.rows, tile.vectors);
   std::unique_ptr<AnnouncedCode> announced =
-      announce({{name, reinterpret_cast<const void*>(kernel), bytes}});
+      announce({{name_of(tile), reinterpret_cast<const void*>(kernel), bytes}});
   (void)announced.release();  // as the code itself
 }
 
@@ -396,6 +394,10 @@ int most_tile_rows(Isa isa, int vectors) {
 MicroKernel micro_kernel(const MicroTile& tile) {
   MicroKernel known = table().kernels[slot_of(tile)].load(std::memory_order_acquire);
   return known ? known : generate(tile);
+}
+
+std::string name_of(const MicroTile& tile) {
+  return fmt::format("encore_micro_{}_{}x{}", name_of(tile.dtype), tile.rows, tile.vectors);
 }
 
 std::string assembly_of(const MicroTile& tile) {

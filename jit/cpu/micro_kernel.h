@@ -63,6 +63,9 @@ using MicroKernel = void (*)(MicroCall*);
 /// Generates the kernel, or finds it. Throws Error when the machine refuses executable memory.
 MicroKernel micro_kernel(const MicroTile& tile);
 
+/// What the kernel is called in profiles and backtraces: "encore_micro_f32_8x3".
+std::string name_of(const MicroTile& tile);
+
 /// The kernel's assembly, for people and for tests.
 std::string assembly_of(const MicroTile& tile);
 

@@ -18,8 +18,8 @@
 namespace encore::jit::cuda {
 namespace {
 
-/// Kernels that share an NVRTC program. Starting one costs as much as several kernels, but each
-/// binary of a program holds the whole cubin. Contractions are large, so each has its own.
+/// Kernels that share an NVRTC program. Starting one costs as much as several kernels, but whoever
+/// needs one kernel of it loads the whole cubin. Contractions are large, so each has its own.
 constexpr size_t most_kernels_per_program = 8;
 
 /// What the kernel's functions are called in its cubin, which may hold other kernels too.
@@ -57,11 +57,16 @@ class CudaBackend final : public Backend {
       for (size_t i : program) together.push_back(kernels[i]);
       sources.push_back(source(together));
     }
-    const std::vector<std::vector<std::byte>> cubins =
+    std::vector<std::vector<std::byte>> cubins =
         compile_to_cubins(sources, gpu_.compute_capability());
     std::vector<Binary> binaries(kernels.size());
-    for (size_t p = 0; p < programs.size(); ++p)
-      for (size_t i : programs[p]) binaries[i] = seal(*kernels[i], fingerprint(), cubins[p]);
+    for (size_t p = 0; p < programs.size(); ++p) {
+      const bool is_shared = programs[p].size() > 1;
+      auto cubin = std::make_shared<const std::vector<std::byte>>(std::move(cubins[p]));
+      for (size_t i : programs[p])
+        binaries[i] = is_shared ? seal_shared(*kernels[i], fingerprint(), cubin)
+                                : seal(*kernels[i], fingerprint(), *cubin);
+    }
     return binaries;
   }
 
