@@ -17,6 +17,21 @@ void compute(const std::vector<ParameterRef>& parameters, Location where) {
   evaluator().evaluate(roots, SyncKind::step, where);
 }
 
+/// Parameters that were made alike are one value in one memory, which a step cannot overwrite for
+/// each: all but the first get memory of their own, so that the first step is every step.
+void separate(const std::vector<ParameterRef>& parameters, Location where) {
+  std::set<const Buffer*> taken;
+  for (const ParameterRef& parameter : parameters) {
+    const Buffer* shared = parameter.value().node()->buffer.get();  // none: a view, computed later
+    if (!shared || taken.insert(shared).second) continue;
+    std::vector<std::byte> values(size_t(parameter.numel()) * size_of(parameter.dtype()));
+    evaluator().copy_to_host(values.data(), *shared, 0, values.size(), where);
+    Ref<Buffer> own = evaluator().allocate(parameter.device(), values.size(), where);
+    evaluator().copy_to_device(*own, values.data(), values.size(), where);
+    parameter.set_value(leaf_node(std::move(own), parameter.dtype(), parameter.shape(), where));
+  }
+}
+
 std::string described(const ParameterRef& parameter) {
   return parameter.name().empty() ? "a parameter" : fmt::format("parameter {}", parameter.name());
 }
@@ -44,6 +59,7 @@ Optimizer::Optimizer(const char* name, std::vector<ParameterRef> parameters, dou
                   where, "only floating parameters can be trained");
   }
   compute(parameters_, where);
+  separate(parameters_, where);
 }
 
 void Optimizer::require(bool holds, const char* what, double value, const char* range,

@@ -40,7 +40,7 @@ class Optimizer {
   const std::vector<ParameterRef>& parameters() const { return parameters_; }
 
  protected:
-  /// Computes what is pending of the parameters, so that the first step's trace is every step's.
+  /// Computes the parameters, each in its own memory: so the first step's trace is every step's.
   Optimizer(const char* name, std::vector<ParameterRef> parameters, double learning_rate,
             Location where);
 
