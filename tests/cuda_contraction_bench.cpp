@@ -56,10 +56,10 @@ double now() {
 class Bench {
  public:
   Bench() : gpu_(0) {
-    // Numbers that are f32 and, read by halves, bf16.
+    // Numbers from 0.5 to 1, as f32 and, read by halves, as bf16.
     std::vector<uint32_t> numbers(size_t(8192) * 4096);
     for (size_t i = 0; i < numbers.size(); ++i)
-      numbers[i] = 0x3f003f00 + uint32_t(i * 2654435761u >> 25) * 0x10001;
+      numbers[i] = 0x3f003f00 + (uint32_t(i) * 2654435761u >> 25) * 0x10001;
     for (Ref<Buffer>& buffer : buffers_) {
       buffer = owner_.allocate(numbers.size() * 4);
       owner_.copy_to_device(buffer->data(), numbers.data(), numbers.size() * 4);

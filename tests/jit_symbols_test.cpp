@@ -22,8 +22,9 @@ namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing::Not;
 
+/// It is about the CPU's code, so programs make their tensors there.
 std::string run(const std::string& command, int* status = nullptr) {
-  FILE* pipe = popen((command + " 2>&1").c_str(), "r");
+  FILE* pipe = popen(("export ENCORE_DEVICE=cpu; " + command + " 2>&1").c_str(), "r");
   std::string said;
   for (char part[4096]; size_t size = fread(part, 1, sizeof part, pipe);) said.append(part, size);
   int code = pclose(pipe);

@@ -3,8 +3,9 @@
 // every result is exact and one bit of difference is a bug. Each program runs with several data
 // sets, so that replays are compared as well.
 //
-// ENCORE_FUZZ_PROGRAMS and ENCORE_FUZZ_SEED change how many and which; ENCORE_FUZZ_FIRST starts at a
-// later program of the seed's.
+// They come in eight parts, so that processes can share them out. ENCORE_FUZZ_PROGRAMS and
+// ENCORE_FUZZ_SEED change how many and which; ENCORE_FUZZ_FIRST starts at a later program of the
+// seed's.
 #include <encore/core/settings.h>
 #include <encore/encore.h>
 #include <encore/tests/eager.h>
@@ -409,11 +410,21 @@ int64_t from_environment(const char* name, int64_t fallback) {
   return text ? std::atoll(text) : fallback;
 }
 
-TEST(PipelineFuzz, RandomProgramsEqualTheEagerOracle) {
-  bool interpreted = settings().backend == "reference";
-  int64_t programs = from_environment("ENCORE_FUZZ_PROGRAMS", interpreted ? 100000 : 5000);
+constexpr int parts = 8;
+
+/// A GPU's compiler takes a hundred times as long for a kernel.
+int64_t usual_programs() {
+  if (default_device() != cpu) return 640;
+  return settings().backend == "reference" ? 100000 : 5000;
+}
+
+class PipelineFuzz : public ::testing::TestWithParam<int> {};
+
+TEST_P(PipelineFuzz, RandomProgramsEqualTheEagerOracle) {
+  const int64_t all = from_environment("ENCORE_FUZZ_PROGRAMS", usual_programs());
+  const int64_t begin = all * GetParam() / parts, programs = all * (GetParam() + 1) / parts - begin;
   uint64_t seed = uint64_t(from_environment("ENCORE_FUZZ_SEED", 1));
-  int64_t first = from_environment("ENCORE_FUZZ_FIRST", 0);
+  int64_t first = from_environment("ENCORE_FUZZ_FIRST", 0) + begin;
   int64_t failures = 0;
   for (int64_t program = first; program < first + programs && failures < 3; ++program)
     for (uint64_t data = 0; data < 3; ++data) {
@@ -436,6 +447,8 @@ TEST(PipelineFuzz, RandomProgramsEqualTheEagerOracle) {
       (long long)counts.trace_hits, (long long)counts.trace_misses,
       (long long)counts.kernels_compiled);
 }
+
+INSTANTIATE_TEST_SUITE_P(Parts, PipelineFuzz, ::testing::Range(0, parts));
 
 }  // namespace
 }  // namespace encore

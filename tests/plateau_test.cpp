@@ -18,7 +18,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t memory_budget = 4 << 20, disk_budget = 1 << 20;
+constexpr int64_t disk_budget = 1 << 20;
+/// Kernels hold less memory of the host when their code is a GPU's.
+int64_t memory_budget() { return settings().device == "cpu" ? 4 << 20 : 1 << 20; }
 
 int64_t number(const char* name, int64_t otherwise) {
   const char* text = std::getenv(name);
@@ -121,7 +123,7 @@ TEST_F(Plateau, OfManyKernels) {
 }  // namespace encore
 
 int main(int argc, char** argv) {
-  encore::settings().cache_bytes = encore::memory_budget;  // before anything is kept
+  encore::settings().cache_bytes = encore::memory_budget();  // before anything is kept
   ::testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();
 }

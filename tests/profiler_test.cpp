@@ -128,9 +128,12 @@ TEST(Profiler, TellsEachPhaseOfAStep) {
     y.item<float>();
   }
   TraceFile trace = read_trace(file);
-  for (const char* name :
-       {"record", "sync read", "capture", "find", "compile", "pass simplify", "pass fuse",
-        "pass lower", "build", "replay", "copy to cpu", "copy from cpu"})
+  const std::string device(default_device().kind == DeviceKind::cuda ? "cuda" : "cpu");
+  for (const std::string& name :
+       {std::string("record"), std::string("sync read"), std::string("capture"),
+        std::string("find"), std::string("compile"), std::string("pass simplify"),
+        std::string("pass fuse"), std::string("pass lower"), std::string("build"),
+        std::string("replay"), "copy to " + device, "copy from " + device})
     EXPECT_THAT(trace.events, Contains(testing::Truly([&](const Json& event) {
                   return event["name"] == name && event["ph"] == "X";
                 })))
@@ -213,8 +216,10 @@ TEST(Profiler, TellsMemory) {
   std::set<std::string> names;
   for (const Json& event : read_trace(file).events)
     if (event["ph"] == "C") names.insert(event["name"]);
-  EXPECT_THAT(names, testing::IsSupersetOf({"cpu live bytes", "cpu arena bytes",
-                                            "program cache bytes", "kernel cache bytes"}));
+  const std::string device = name_of(default_device());
+  EXPECT_THAT(names, testing::IsSupersetOf({device + " live bytes", device + " arena bytes",
+                                            std::string("program cache bytes"),
+                                            std::string("kernel cache bytes")}));
 }
 
 class Rows : public Dataset {

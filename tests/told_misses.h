@@ -19,6 +19,12 @@ struct Told {
   nlohmann::json json;
 };
 
+/// Until its end, whatever is thrown.
+struct Listening {
+  uint32_t id;
+  ~Listening() { events::ignore(id); }
+};
+
 /// The misses of traces, or of kernels, that something causes, in order.
 inline std::vector<Told> misses_of(const std::function<void()>& run,
                                    std::string_view subject = "trace") {
@@ -30,9 +36,8 @@ inline std::vector<Told> misses_of(const std::function<void()>& run,
     std::string nearest = json["nearest"].is_null() ? "" : json["nearest"].get<std::string>();
     told.push_back({std::string(event.name), json["key"], nearest, text, event.where, json});
   };
-  uint32_t listener = events::listen(take, events::bit(EventKind::miss));
+  Listening listening{events::listen(take, events::bit(EventKind::miss))};
   run();
-  events::ignore(listener);
   return told;
 }
 
@@ -42,7 +47,7 @@ inline Told only_miss_of(const std::function<void()>& run, std::string_view subj
   return told.empty() ? Told{} : told.back();
 }
 
-inline Tensor data(Shape shape, Device device = cpu,
+inline Tensor data(Shape shape, Device device = default_device(),
                    std::source_location at = std::source_location::current()) {
   return from_vector(std::vector<float>(size_t(shape.numel()), 0.5f), shape, device, at);
 }
