@@ -74,6 +74,23 @@ TEST(CudaEmulated, EverySizeHasItsSchedule) {
   }
 }
 
+TEST(CudaEmulated, SizesAsArgumentsGiveTheSameBits) {
+  std::vector<RandomKernel> fixed = summing_kernels(), open = fixed;
+  std::vector<const Kernel*> kernels;
+  for (RandomKernel& random : open) random.kernel = with_sizes_as_arguments(random.kernel);
+  for (const RandomKernel& random : fixed) kernels.push_back(&random.kernel);
+  for (const RandomKernel& random : open) kernels.push_back(&random.kernel);
+  EmulatedProgram program(kernels, {});
+  for (size_t i = 0; i < fixed.size(); ++i) {
+    const std::vector<LaunchData> expected = program.run(i, fixed[i]);
+    for (bool misaligned : {false, true})
+      EXPECT_EQ(first_difference(fixed[i].kernel, expected,
+                                 program.run(fixed.size() + i, open[i], misaligned)),
+                "")
+          << fixed[i].kernel.name << (misaligned ? " misaligned" : "");
+  }
+}
+
 TEST(CudaEmulated, ElementwiseAgrees) {
   compare_random({.row_accumulators = false, .column_accumulators = false}, {}, 40);
 }

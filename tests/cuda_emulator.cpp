@@ -104,8 +104,21 @@ static u32 __ballot_sync(u32, int a) {
 }
 static int __ffs(int a) { return __builtin_ffs(a); }
 
+// Who is done is waited for no more.
+static void leave(Group& group) {
+  if (--group.members > 0 && group.arrived == group.members) group.arrived = 0, ++group.round;
+}
+static void width_barrier(int width, int team) {
+  if (width <= 32) return wait(my_warp());
+  Group& group = teams[me / block_threads * block_threads + (unsigned)(team + 1)];
+  group.members = (unsigned)width;
+  wait(group);
+}
+
 static void begin() {
   entry(parameters);
+  leave(my_warp());
+  leave(wholes[me / block_threads]);
   fibers[me].done = true;
   _longjmp(scheduler, 1);
 }

@@ -73,6 +73,25 @@ TEST_F(CudaRandom, EverySizeHasItsScheduleInStrictMode) {
   compare(schedule_kernels(), 0);
 }
 
+// Whether a kernel was compiled for its sizes or for all changes no sum.
+TEST_F(CudaRandom, SizesAsArgumentsGiveTheSameBits) {
+  Backend& gpu = backend(Device{DeviceKind::cuda, 0});
+  std::vector<RandomKernel> fixed = summing_kernels(), open = fixed;
+  std::vector<const Kernel*> kernels;
+  for (RandomKernel& random : open) random.kernel = with_sizes_as_arguments(random.kernel);
+  for (const RandomKernel& random : fixed) kernels.push_back(&random.kernel);
+  for (const RandomKernel& random : open) kernels.push_back(&random.kernel);
+  const std::vector<Binary> binaries = gpu.compile(kernels);
+  for (size_t i = 0; i < fixed.size(); ++i) {
+    auto own = gpu.load(*kernels[i], binaries[i]);
+    auto any = gpu.load(*kernels[fixed.size() + i], binaries[fixed.size() + i]);
+    EXPECT_EQ(
+        first_difference(fixed[i].kernel, run_on(gpu, *own, fixed[i]), run_on(gpu, *any, open[i])),
+        "")
+        << fixed[i].kernel.name;
+  }
+}
+
 TEST_F(CudaRandom, ElementwiseAgrees) {
   compare_random({.row_accumulators = false, .column_accumulators = false}, 64);
 }

@@ -220,6 +220,24 @@ std::vector<RandomKernel> schedule_kernels() {
   return kernels;
 }
 
+std::vector<RandomKernel> summing_kernels() {
+  std::vector<RandomKernel> kernels;
+  for (int64_t columns : {2, 7, 10, 32, 33, 100, 130, 516, 1000, 1026, 2048, 3001, 4100, 9000}) {
+    const int64_t rows = columns > 1024 ? 3 : columns > 200 ? 9 : 41;
+    kernels.push_back(softmax_kernel(rows, columns, true));
+    kernels.push_back(reductions_kernel(rows, columns, true, f32));
+    kernels.push_back(layer_norm_kernel(rows, columns, 16, true));
+    kernels.push_back(column_sum_kernel(3 * rows, columns, 20, true));
+  }
+  kernels.push_back(softmax_kernel(5, 12, true, bf16));
+  kernels.push_back(softmax_kernel(5, 2050, true, f16));
+  kernels.push_back(softmax_kernel(2, 33000, true));
+  kernels.push_back(softmax_kernel(2, 70002, true));
+  kernels.push_back(reductions_kernel(1, 70001, true, f32));
+  kernels.push_back(layer_norm_kernel(12, 40000, 5, true));
+  return kernels;
+}
+
 std::string first_far_difference(const Kernel& kernel, const std::vector<LaunchData>& expected,
                                  const std::vector<LaunchData>& actual, double tolerance) {
   for (size_t segment = 0; segment < expected.size(); ++segment)

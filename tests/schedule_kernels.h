@@ -21,6 +21,9 @@ RandomKernel scatter_kernel(int64_t rows, int64_t columns, int64_t entries, bool
 /// All of the above in many sizes.
 std::vector<RandomKernel> schedule_kernels();
 
+/// Kernels with sums, all sizes fixed, in extents that share rows out in many ways.
+std::vector<RandomKernel> summing_kernels();
+
 /// As first_difference, but floating numbers may differ by `tolerance` of the larger of 1 and what
 /// is expected.
 std::string first_far_difference(const Kernel& kernel, const std::vector<LaunchData>& expected,

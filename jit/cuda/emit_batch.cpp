@@ -448,7 +448,17 @@ void Generator::declare_totals(uint32_t stage) {
 void Generator::finish_totals(uint32_t stage) {
   const Stage& mine = kernel_.stages[stage];
   uint32_t team = variant_.team, word = 0;
-  auto buffer = [&](uint32_t n) { return fmt::format("exchange[flip][team][{}]", n); };
+  const bool any_width = variant_.any_width;
+  auto buffer = [&](uint32_t n) {
+    return any_width ? fmt::format("(exchange[flip][{}] + team * (width / 32))", n)
+                     : fmt::format("exchange[flip][team][{}]", n);
+  };
+  auto share = [&](const std::string& value, uint32_t n) {
+    if (any_width)
+      out_.line("if (width > 32 && t % 32 == 0) {}[t / 32] = packed({});", buffer(n), value);
+    else if (team > 32)
+      out_.line("share<{}>({}, {});", team, value, buffer(n));
+  };
   bool any = false;
   for (uint32_t i = mine.first_accumulator; i < mine.last_accumulator; ++i) {
     const Accumulator& accumulator = kernel_.accumulators[i];
@@ -456,35 +466,43 @@ void Generator::finish_totals(uint32_t stage) {
     any = true;
     std::string_view op = combiner(accumulator.reduce, needs_lanes(i));
     if (is_index_reduction(i)) {
-      out_.line("extreme_in_warp<{}>(a{}_);", std::min(team, 32u), i);
-      if (team > 32) {
-        out_.line("share<{}>(a{}_.value, {});", team, i, buffer(word));
-        out_.line("share<{}>(a{}_.at, {});", team, i, buffer(word + 1));
-      }
+      if (any_width)
+        out_.line("extreme_any_in_warp(a{}_, width < 32 ? width : 32);", i);
+      else
+        out_.line("extreme_in_warp<{}>(a{}_);", std::min(team, 32u), i);
+      share(fmt::format("a{}_.value", i), word);
+      share(fmt::format("a{}_.at", i), word + 1);
       word += 2;
       continue;
     }
     if (needs_lanes(i))
       out_.line("a{}_ = reduce_lanes<{}>(a{}_);", i, op, i);
+    else if (any_width)
+      out_.line("a{}_ = reduce_any_in_warp<{}>(a{}_, width);", i, op, i);
     else
       out_.line("a{}_ = reduce_in_warp<{}, {}>(a{}_);", i, op, team, i);
-    if (team > 32) out_.line("share<{}>(a{}_, {});", team, i, buffer(word));
+    share(fmt::format("a{}_", i), word);
     ++word;
   }
   if (!any) return;
-  if (team > 32) out_.line("team_barrier<{}, {}>();", team, variant_.teams);
+  if (team > 32) out_.line("{}", team_barrier());
   word = 0;
   for (uint32_t i = mine.first_accumulator; i < mine.last_accumulator; ++i) {
     const Accumulator& accumulator = kernel_.accumulators[i];
     if (accumulator.column) continue;
     if (is_index_reduction(i)) {
-      if (team > 32)
+      if (any_width)
+        out_.line("extreme_any_shared(a{}_, width, {}, {});", i, buffer(word), buffer(word + 1));
+      else if (team > 32)
         out_.line("extreme_shared<{}>(a{}_, {}, {});", team, i, buffer(word), buffer(word + 1));
       out_.line("const i64 r{} = a{}_.at < 0 ? 0 : a{}_.at;", i, i, i);
       word += 2;
       continue;
     }
-    if (team > 32)
+    if (any_width)
+      out_.line("a{}_ = reduce_any_shared<{}>(a{}_, width, {});", i,
+                combiner(accumulator.reduce, false), i, buffer(word));
+    else if (team > 32)
       out_.line("a{}_ = reduce_shared<{}, {}>(a{}_, {});", i, combiner(accumulator.reduce, false),
                 team, i, buffer(word));
     out_.line("const {} r{} = a{}_;", total_type(i), i, i);

@@ -66,15 +66,15 @@ void Generator::begin_columns() {
         out_.line("_Pragma(\"unroll\") for (int c = 0; c < {}; ++c) c{}[c] = {};", count, i,
                   identity(i));
       } else {
-        out_.line("{}* const c{} = ({}*)(p.scratch + w[1] + 8 * ({} * ({}ll * unit + {}ll)));",
+        out_.line("{}* const c{} = ({}*)(p.scratch + w[1] + 8 * ({} * ({}ll * ({}) + {}ll)));",
                   total_type(i), i, total_type(i), "(u64)inner", kernel_.accumulators.size(),
-                  number++);
-        out_.open("for ({} k = t; k * {} < inner; k += {})", index, vector_, variant_.team);
+                  variant_.any_width ? "(i64)unit * teams + team" : "unit", number++);
+        out_.open("for ({} k = t; k * {} < inner; k += {})", index, vector_, width());
         out_.line("for (int c = 0; c < {}; ++c) c{}[k * {} + c] = {};", vector_, i, vector_,
                   identity(i));
         out_.close();
         // Where runs start anew at lane 0, other threads take these columns.
-        if (schedule_.lanes) out_.line("team_barrier<{}, {}>();", variant_.team, variant_.teams);
+        if (schedule_.lanes || orders_singles()) out_.line("{}", team_barrier());
       }
     }
   }
@@ -95,20 +95,22 @@ void Generator::end_column(uint32_t i, bool from_sweep) {
   std::string index = index_type();
   bool rows = variant_.shape == Shape::rows;
   uint32_t team = variant_.team, teams = variant_.teams;
-  std::string active = variant_.any_teams ? "teams" : std::to_string(teams);
+  std::string active = team_count();
+  const std::string meet =
+      variant_.any_width ? "width_barrier(width * teams, -1);" : "__syncthreads();";
   std::string_view op = combiner(accumulator.reduce, true);
   std::string stored(stored_type_name(kernel_.arguments[access.argument].dtype));
   auto store = [&](const std::string& value) {
     out_.line("a{}[{}] = Narrow<{}>::of({});", access.argument, place_of(access), stored, value);
   };
   if (!from_sweep) {
-    if (teams > 1) {
-      out_.line("__syncthreads();");
+    if (has_teams()) {
+      out_.line("{}", meet);
       out_.line("if (t == 0) gathered[team] = packed(c{});", i);
-      out_.line("__syncthreads();");
+      out_.line("{}", meet);
     }
     out_.open("if (threadIdx.x == 0{})", rows ? "" : " && tile == 0");
-    if (teams > 1) {
+    if (has_teams()) {
       out_.line("c{} = unpacked<{}>(gathered[0]);", i, total_type(i));
       out_.line("for (int r = 1; r < {}; ++r) c{} = {}::of(c{}, unpacked<{}>(gathered[r]));",
                 active, i, op, i, total_type(i));
@@ -117,8 +119,25 @@ void Generator::end_column(uint32_t i, bool from_sweep) {
     out_.close();
     return;
   }
+  if (!column_in_registers(true) && variant_.any_width) {
+    out_.line("{}", meet);
+    out_.open("");
+    out_.line("const u64 each = (u64)inner * {}, parts = (u64)c{} - each * team;",
+              8 * kernel_.accumulators.size(), i);
+    out_.open("for ({} e = threadIdx.x; e < inner; e += width * teams)", index);
+    out_.line("{} total = (({}*)parts)[e];", total_type(i), total_type(i));
+    out_.line(
+        "for (int r = 1; r < teams; ++r) total = {}::of(total, (({}*)(parts + each * r))[e]);", op,
+        total_type(i));
+    decode("e", Role::inner, Role::inner);
+    store("total");
+    out_.close();
+    out_.close();
+    out_.line("{}", meet);
+    return;
+  }
   if (!column_in_registers(true)) {
-    if (schedule_.lanes) out_.line("team_barrier<{}, {}>();", variant_.team, variant_.teams);
+    if (schedule_.lanes) out_.line("{}", team_barrier());
     out_.open("for ({} k = t; k * {} < inner; k += {})", index, vector_, team);
     out_.open("for (int c = 0; c < {}; ++c)", vector_);
     out_.line("const {} e = k * {} + c;", index, vector_);
@@ -189,7 +208,7 @@ void Generator::emit_columns() {
     emit_owned_rows();
     return end_columns();
   }
-  std::string teams = variant_.any_teams ? "teams" : std::to_string(variant_.teams);
+  std::string teams = team_count();
   if (variant_.any_teams)
     out_.line("const {} start = team < teams ? begin + team : end;", index);
   else
@@ -261,14 +280,14 @@ void Generator::emit_rows() {
   out_.line("const {} unit = block;", index);
   if (schedule_.column_totals || schedule_.serial) {
     begin_columns();
-    out_.open("for ({} r = begin; r < end; r += {})", index, variant_.teams);
-    if (variant_.teams > 1) {
+    out_.open("for ({} r = begin; r < end; r += {})", index, team_count());
+    if (has_teams()) {
       out_.line("const {} row = r + team;", index);
       out_.line("const bool live = row < end;");
     } else {
       out_.line("const {} row = r;", index);
     }
-    valid_ = variant_.teams > 1 ? "live" : "";
+    valid_ = has_teams() ? "live" : "";
     decode("row", Role::row, Role::row);
     emit_row_of_team();
     out_.close();
@@ -277,9 +296,9 @@ void Generator::emit_rows() {
     return;
   }
   int64_t rows = fixed_points(kernel_, Role::row), outer = fixed_points(kernel_, Role::outer);
-  bool whole =
-      variant_.teams == 1 || (rows >= 0 && outer >= 0 && rows * outer % variant_.teams == 0);
-  out_.line("const {} line = unit * {} + team;", index, variant_.teams);
+  bool whole = !has_teams() || (!variant_.any_width && rows >= 0 && outer >= 0 &&
+                                rows * outer % variant_.teams == 0);
+  out_.line("const {} line = unit * {} + team;", index, team_count());
   if (!whole)
     out_.line("const bool live = line < {} * {};", product(Role::outer), product(Role::row));
   valid_ = whole ? "" : "live";
@@ -308,8 +327,7 @@ void Generator::emit_row_stage(uint32_t stage) {
       emit_value(id);
       continue;
     }
-    if (first_store && schedule_.shared_row)
-      out_.line("team_barrier<{}, {}>();", variant_.team, variant_.teams);
+    if (first_store && schedule_.shared_row) out_.line("{}", team_barrier());
     first_store = false;
     emit_store(id);
   }
@@ -323,7 +341,7 @@ void Generator::place_inner(const std::string& slot) {
   std::string index = index_type();
   uint32_t axis = schedule_.vector_axis;
   std::string live =
-      variant_.shape == Shape::rows && variant_.teams > 1 && valid_ == "live" ? "live && " : "";
+      variant_.shape == Shape::rows && has_teams() && valid_ == "live" ? "live && " : "";
   if (schedule_.lanes && axis != none) {
     std::string last = fixed_extent(axis);
     out_.line("const {} q = {}, in_run = rest(q, ({})(({} + 31) / 32)) * 32 + t;", index, slot,
@@ -332,7 +350,11 @@ void Generator::place_inner(const std::string& slot) {
               last);
     out_.line("const bool valid = {}q < stop && in_run < {};", live, last);
   } else {
-    out_.line("const {} e = (({}) * {} + t) * {};", index, slot, variant_.team, vector_);
+    if (orders_singles())
+      out_.line("const {} q = {}, e = ((q >> order) * {} + t << order) + (q & (1 << order) - 1);",
+                index, slot, width());
+    else
+      out_.line("const {} e = (({}) * {} + t) * {};", index, slot, width(), vector_);
     out_.line("const bool valid = {}e < inner{};", live,
               variant_.shape == Shape::split ? fmt::format(" && {} < stop", slot) : "");
   }
@@ -345,6 +367,10 @@ std::string Generator::row_steps() const {
     std::string last = fixed_extent(schedule_.vector_axis);
     return fmt::format("inner / {} * (({} + 31) / 32)", last, last);
   }
+  if (variant_.any_width && orders_singles())
+    return "(inner + (width << order) - 1) / (width << order) << order";
+  if (variant_.any_width)
+    return fmt::format("(inner + width * {} - 1) / (width * {})", vector_, vector_);
   uint32_t width = variant_.team * vector_;
   return fmt::format("(inner + {}) / {}", width - 1, width);
 }
@@ -370,8 +396,13 @@ void Generator::emit_sweep(uint32_t stage) {
       batch.kept = false;
       batch.count = variant_.unroll;
       if (variant_.shape == Shape::split) {
-        out_.line("const {} each = (({}) + tiles - 1) / tiles, start = tile * each;", index, steps);
-        out_.line("const {} stop = ({})smaller_of(start + each, {});", index, index, steps);
+        if (orders_singles())
+          steps = fmt::format("((inner + ({0} << order) - 1) / ({0} << order))", variant_.team);
+        const char* order = orders_singles() ? " << order" : "";
+        out_.line("const {} each = (({}) + tiles - 1) / tiles, start = (tile * each){};", index,
+                  steps, order);
+        out_.line("const {} stop = (({})smaller_of(tile * each + each, {})){};", index, index,
+                  steps, order);
       } else {
         out_.line("const {} start = 0, stop = {};", index, steps);
       }

@@ -72,10 +72,14 @@ void Generator::emit_segment() {
   for (size_t i = 0; i < kernel_.scalars.size(); ++i)
     out_.line("const {} k{} = unpacked<{}>(w[{}]);", type_name(kernel_.scalars[i]), i,
               type_name(kernel_.scalars[i]), word++);
-  out_.line("const i32 t = (i32)threadIdx.x % {}, team = (i32)threadIdx.x / {};", variant_.team,
-            variant_.team);
+  if (variant_.any_width) out_.line("const i32 width = 1 << (int)(w[0] >> 1 & 15);");
+  if (variant_.any_width || variant_.any_teams)
+    out_.line("const i32 teams = (i32)(w[0] >> 8 & 65535);");
+  out_.line("const i32 t = (i32)threadIdx.x % {}, team = (i32)threadIdx.x / {};", width(), width());
+  if (variant_.any_width) out_.line("if (team >= teams) return;");
+  if (variant_.any_width || variant_.shape == Shape::split)
+    out_.line("const i32 order = (i32)(w[0] >> 5 & 3);");
   out_.line("const {} tiles = ({})(w[0] >> 32);", index_type(), index_type());
-  if (variant_.any_teams) out_.line("const i32 teams = (i32)(w[0] >> 8 & 255);");
   uint32_t words = 0;
   for (const Stage& stage : kernel_.stages) {
     uint32_t mine = 0;
@@ -83,12 +87,28 @@ void Generator::emit_segment() {
       if (!kernel_.accumulators[i].column) mine += is_index_reduction(i) ? 2 : 1;
     words = std::max(words, mine);
   }
-  if (words && variant_.team > 32) {
+  if (words && variant_.any_width)
+    out_.line("__shared__ u64 exchange[2][{}][{}];", words, variant_.team / 32);
+  else if (words && variant_.team > 32)
     out_.line("__shared__ u64 exchange[2][{}][{}][{}];", variant_.teams, words, variant_.team / 32);
-    out_.line("int flip = 0;");
-  }
-  if (schedule_.column_totals && variant_.teams > 1)
+  if (words && variant_.team > 32) out_.line("int flip = 0;");
+  if (schedule_.column_totals && variant_.any_width)
+    out_.line("__shared__ u64 gathered[{}];", variant_.team);
+  else if (schedule_.column_totals && variant_.teams > 1)
     out_.line("__shared__ u64 gathered[{}];", variant_.threads() * schedule_.vector);
+}
+
+std::string Generator::width() const {
+  return variant_.any_width ? "width" : std::to_string(variant_.team);
+}
+
+std::string Generator::team_count() const {
+  return variant_.any_width || variant_.any_teams ? "teams" : std::to_string(variant_.teams);
+}
+
+std::string Generator::team_barrier() const {
+  if (variant_.any_width) return "width_barrier(width, team);";
+  return fmt::format("team_barrier<{}, {}>();", variant_.team, variant_.teams);
 }
 
 void Generator::emit_body(uint32_t vector) {

@@ -81,6 +81,16 @@ class Generator {
   void emit_row_stage(uint32_t stage);
   void place_inner(const std::string& slot);
   std::string row_steps() const;
+  std::string team_barrier() const;
+  /// Threads that share a row, and teams of a block: numbers, or names of what a launch says.
+  std::string width() const;
+  std::string team_count() const;
+  bool has_teams() const { return variant_.any_width || variant_.teams > 1; }
+  /// Single elements are taken as if they came in vectors of 1 << order.
+  bool orders_singles() const {
+    return vector_ == 1 && schedule_.vector > 1 &&
+           (variant_.any_width || variant_.shape == Shape::split);
+  }
   void begin_columns();
   void end_columns();
   void emit_owned_rows();

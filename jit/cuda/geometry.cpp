@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 namespace encore::jit::cuda {
@@ -27,6 +28,7 @@ Extents extents_of(const Kernel& kernel, const Segment& segment) {
 struct Share {
   int64_t blocks = 0;
   int64_t tiles = 1;
+  int64_t teams = 0;  // of a block, where a launch says how many
   int64_t scratch = 0;
 };
 
@@ -55,8 +57,15 @@ uint32_t total_words(const Kernel& kernel) {
   return words;
 }
 
+/// Teams that find room in a block, each on a row of its own. Wide ones need named barriers.
+int64_t teams_of(const RowPlan& plan, uint32_t threads) {
+  const int64_t teams = std::max(1u, threads / plan.team);
+  return plan.team > 32 ? std::min<int64_t>(teams, 15) : teams;
+}
+
+/// `vector`: the elements that a thread takes at once; `threads`: those of a block.
 Share share_of(const Kernel& kernel, const Schedule& schedule, const Variant& variant,
-               const Extents& extents, uint32_t vector) {
+               const Extents& extents, uint32_t vector, const RowPlan& plan, uint32_t threads) {
   Share share;
   bool chunked = schedule.column_totals || schedule.serial;
   int64_t units = schedule.serial ? extents.outer : extents.outer * extents.chunks;
@@ -72,13 +81,16 @@ Share share_of(const Kernel& kernel, const Schedule& schedule, const Variant& va
       share.tiles = std::max<int64_t>(1, divide_up(extents.inner, int64_t(variant.team) * vector));
       share.blocks = units * variant.owners * share.tiles;
       break;
-    case Shape::rows:
-      share.blocks = chunked ? units : divide_up(extents.lines(), variant.teams);
+    case Shape::rows: {
+      int64_t teams = variant.teams;
+      if (variant.any_width) teams = share.teams = chunked ? plan.teams : teams_of(plan, threads);
+      share.blocks = chunked ? units : divide_up(extents.lines(), teams);
       if (schedule.column_totals && !variant.slots)
-        share.scratch = units * extents.inner * 8 * int64_t(kernel.accumulators.size());
+        share.scratch = units * teams * extents.inner * 8 * int64_t(kernel.accumulators.size());
       break;
+    }
     case Shape::split:
-      share.tiles = divide_up(extents.inner, int64_t(variant.team) * vector * 4);
+      share.tiles = divide_up(extents.inner, int64_t(variant.team) * plan.vector * 4);
       // About four blocks for each of 132 multiprocessors.
       share.tiles = std::clamp<int64_t>(
           share.tiles, 1,
@@ -90,15 +102,33 @@ Share share_of(const Kernel& kernel, const Schedule& schedule, const Variant& va
   return share;
 }
 
-/// The variants that a launch runs: one, or all steps of a split.
-std::pair<uint32_t, uint32_t> choose(const Schedule& schedule, std::span<const Extents> extents) {
+/// What a launch runs: one function, or all steps of a split.
+struct Choice {
+  uint32_t first = 0, last = 1;
+  uint32_t threads = 0;
+};
+
+Choice choose(const Schedule& schedule, std::span<const RowPlan> plans) {
   const std::vector<Variant>& variants = schedule.variants;
-  uint32_t count = uint32_t(variants.size());
-  if (count == 1 || variants[0].shape == Shape::split) return {0, count};
-  int64_t lines = 0, inner = 0;
-  for (const Extents& one : extents) lines += one.lines(), inner = std::max(inner, one.inner);
-  if (count > 2 && inner >= least_split_row && lines <= most_split_rows) return {2, count};
-  return inner <= 1024 ? std::pair(0u, 1u) : std::pair(1u, 2u);
+  const uint32_t count = uint32_t(variants.size());
+  if (!variants[0].any_width)
+    return {0, variants[0].shape == Shape::split ? count : 1, variants[0].threads()};
+  uint32_t threads = schedule.row.chunked ? 1 : 256;
+  bool split = count > 2;
+  for (const RowPlan& plan : plans) {
+    split &= plan.split;
+    threads = std::max(threads, schedule.row.chunked ? plan.team * plan.teams : plan.team);
+  }
+  if (split) return {2, count, variants[2].threads()};
+  return threads <= 256 ? Choice{0, 1, threads} : Choice{1, 2, threads};
+}
+
+/// Bit 0: whole vectors; 1-4: threads of a team, as a power of two; 5-6: elements of a vector,
+/// likewise; 8-23: teams; 32-63: tiles.
+uint64_t control_word(bool vectors, const RowPlan& plan, const Share& share) {
+  return uint64_t(vectors) | uint64_t(std::countr_zero(plan.team)) << 1 |
+         uint64_t(std::countr_zero(plan.vector)) << 5 | uint64_t(share.teams) << 8 |
+         uint64_t(share.tiles) << 32;
 }
 
 }  // namespace
@@ -156,10 +186,13 @@ Steps LaunchLayout::pack(std::span<const Segment> segments, std::byte* block) co
   ENCORE_ASSERT(segments.size() <= capacity_);
   if (contraction_) return pack_contraction(segments[0], block);
   const Kernel& kernel = *kernel_;
-  std::array<Extents, 128> extents;
-  for (size_t i = 0; i < segments.size(); ++i) extents[i] = extents_of(kernel, segments[i]);
-  auto [first, last] = choose(*schedule_, {extents.data(), segments.size()});
-  const Variant& variant = schedule_->variants[first];
+  std::array<RowPlan, 128> plans;
+  const bool has_plans =
+      schedule_->variants[0].any_width || schedule_->variants[0].shape == Shape::split;
+  for (size_t i = 0; has_plans && i < segments.size(); ++i)
+    plans[i] = plan_row(schedule_->row, {kernel, segments[i].sizes}, schedule_->vector_axis);
+  const Choice choice = choose(*schedule_, {plans.data(), segments.size()});
+  const Variant& variant = schedule_->variants[choice.first];
   std::memset(block, 0, segments_at_);
   auto put32 = [&](size_t at, uint32_t value) { std::memcpy(block + at, &value, sizeof value); };
   put32(0, uint32_t(segments.size()));
@@ -171,14 +204,14 @@ Steps LaunchLayout::pack(std::span<const Segment> segments, std::byte* block) co
       throw Error(
           fmt::format("kernel '{}' was given memory that is not aligned to 16 bytes", kernel.name),
           {});
-    Share share =
-        share_of(kernel, *schedule_, variant, extents[i], vectors ? schedule_->vector : 1);
+    const Extents extents = extents_of(kernel, segment);
+    Share share = share_of(kernel, *schedule_, variant, extents, vectors ? schedule_->vector : 1,
+                           plans[i], choice.threads);
     put32(4 + 4 * i, uint32_t(blocks));
-    uint64_t teams = 0;
     if (variant.any_teams)
-      teams = column_teams(extents[i].rows, segment.sizes[kernel.rows_per_chunk], extents[i].inner);
-    put_segment(segment, uint64_t(vectors) | teams << 8 | uint64_t(share.tiles) << 32,
-                uint64_t(scratch), block + segments_at_ + 8 * size_t(words_) * i);
+      share.teams = column_teams(extents.rows, segment.sizes[kernel.rows_per_chunk], extents.inner);
+    put_segment(segment, control_word(vectors, plans[i], share), uint64_t(scratch),
+                block + segments_at_ + 8 * size_t(words_) * i);
     blocks += share.blocks, scratch += share.scratch;
   }
   for (size_t i = segments.size(); i <= capacity_; ++i) put32(4 + 4 * i, uint32_t(blocks));
@@ -187,9 +220,8 @@ Steps LaunchLayout::pack(std::span<const Segment> segments, std::byte* block) co
         fmt::format("kernel '{}' needs {} blocks; 2^31 - 1 are possible", kernel.name, blocks), {});
   Steps steps;
   if (blocks == 0) return steps;
-  for (uint32_t function = first; function < last; ++function)
-    steps.launches[steps.count++] = {function, uint32_t(blocks),
-                                     schedule_->variants[function].threads(), 0};
+  for (uint32_t function = choice.first; function < choice.last; ++function)
+    steps.launches[steps.count++] = {function, uint32_t(blocks), choice.threads, 0};
   steps.scratch_bytes = size_t(scratch);
   return steps;
 }

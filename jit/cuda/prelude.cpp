@@ -36,6 +36,13 @@ INLINE void team_barrier() {
   else
     asm volatile("bar.sync %0, %1;" ::"r"(1 + (int)threadIdx.x / team), "n"(team) : "memory");
 }
+// Among `width` neighbouring threads, a power of two, which have the number `team`.
+INLINE void width_barrier(int width, int team) {
+  if (width <= 32)
+    __syncwarp();
+  else
+    asm volatile("bar.sync %0, %1;" ::"r"(1 + team), "r"(width) : "memory");
+}
 )";
 
 // Stored types are structs, so that overloads tell f16 and bf16 apart.
@@ -360,6 +367,39 @@ INLINE T reduce_shared(T a, const u64* shared) {
 #pragma unroll
   for (int m = warps / 2; m > 0; m /= 2) a = Op::of(a, shuffled(a, m));
   return a;
+}
+// Likewise among `width` threads, in the same order.
+template <class Op, class T>
+INLINE T reduce_any_in_warp(T a, int width) {
+  for (int m = (width < 32 ? width : 32) / 2; m > 0; m /= 2) a = Op::of(a, shuffled(a, m));
+  return a;
+}
+template <class Op, class T>
+INLINE T reduce_any_shared(T a, int width, const u64* shared) {
+  if (width <= 32) return a;
+  int warps = width / 32;
+  a = unpacked<T>(shared[warps <= 4 ? 0 : threadIdx.x % warps]);
+  if (warps <= 4)
+    for (int w = 1; w < warps; ++w) a = Op::of(a, unpacked<T>(shared[w]));
+  else
+    for (int m = warps / 2; m > 0; m /= 2) a = Op::of(a, shuffled(a, m));
+  return a;
+}
+template <class T, bool max>
+INLINE void extreme_any_in_warp(Extreme<T, max>& a, int width) {
+  for (int m = width / 2; m > 0; m /= 2) {
+    T value = shuffled(a.value, m);
+    i64 at = shuffled(a.at, m);
+    a.take(value, at);
+  }
+}
+template <class T, bool max>
+INLINE void extreme_any_shared(Extreme<T, max>& a, int width, const u64* values,
+                               const u64* places) {
+  if (width <= 32) return;
+  int warps = width / 32, w = (int)threadIdx.x % warps;
+  a.value = unpacked<T>(values[w]), a.at = (i64)places[w];
+  extreme_any_in_warp(a, warps);
 }
 template <int span, class T, bool max>
 INLINE void extreme_in_warp(Extreme<T, max>& a) {

@@ -31,17 +31,49 @@ bool is_memory(Opcode op) {
   return op == Opcode::load || op == Opcode::store || op == Opcode::store_add;
 }
 
-/// The same place at every point, as far as the text tells.
+/// The same place at every point, as far as the text of the kernel for all sizes tells.
 bool same_map(const Kernel& kernel, const Access& a, const Access& b) {
-  auto value = [&](SizeId size) { return size == none ? 0 : kernel.sizes[size].value; };
+  auto always = [&](SizeId size) {
+    return size == none || fixed_to(kernel, size, 0) || fixed_to(kernel, size, 1);
+  };
   auto same = [&](SizeId x, SizeId y) {
-    return x == y || (is_fixed(kernel, x) && is_fixed(kernel, y) && value(x) == value(y)) ||
-           !is_fixed(kernel, x) || !is_fixed(kernel, y);
+    return x == y || !always(x) || !always(y) || kernel.size(x) == kernel.size(y);
   };
   if (!same(a.base, b.base)) return false;
   for (size_t axis = 0; axis < a.strides.size(); ++axis)
     if (!same(a.strides[axis], b.strides[axis])) return false;
   return true;
+}
+
+/// With `n` elements at once; what is not known is checked at launch.
+bool is_aligned(const KnownSizes& sizes, uint32_t number, uint32_t vector_axis, int64_t n) {
+  const Access& access = sizes.kernel.accesses[number];
+  auto divides = [&](SizeId size) { return !sizes.has(size) || sizes[size] % n == 0; };
+  if (!divides(access.base) || !divides(access.chunk_stride)) return false;
+  for (uint32_t axis = 0; axis < access.strides.size(); ++axis)
+    if (axis != vector_axis && !divides(access.strides[axis])) return false;
+  return true;
+}
+
+/// As many elements at once as divide the extent, if any access can take them.
+uint32_t fitting_vector(const RowTraits& traits, const KnownSizes& sizes, uint32_t vector_axis) {
+  uint32_t n = traits.widest;
+  if (n < 2) return 1;
+  const SizeId extent = sizes.kernel.axes[vector_axis].extent;
+  while (n > 1 && sizes.has(extent) && sizes[extent] % n != 0) n /= 2;
+  const bool any =
+      std::any_of(traits.neighbours.begin(), traits.neighbours.end(),
+                  [&](uint32_t access) { return is_aligned(sizes, access, vector_axis, n); });
+  return any ? n : 1;
+}
+
+/// Vectors of a row that each thread of a team keeps in registers; 0: too many.
+uint32_t resident_slots(int64_t vectors, uint32_t vector, uint32_t team, uint32_t kept,
+                        size_t instructions) {
+  const int64_t slots = (vectors + team - 1) / team, elements = slots * vector;
+  const bool fits =
+      elements <= 32 && elements * kept <= 96 && elements * int64_t(instructions) <= 6144;
+  return fits ? uint32_t(slots) : 0;
 }
 
 class Scheduler {
@@ -128,41 +160,29 @@ class Scheduler {
     return whole && access.offset == none && fixed_to(kernel_, access.strides[axis], 1);
   }
 
-  /// With `n` elements at once; what is not fixed is checked at launch.
-  bool is_aligned(const Access& access, int64_t n) const {
-    auto divides = [&](SizeId size) {
-      return is_fixed(kernel_, size) ? kernel_.size(size) % n == 0 : true;
-    };
-    if (!divides(access.base) || !divides(access.chunk_stride)) return false;
-    for (uint32_t axis = 0; axis < kernel_.axes.size(); ++axis)
-      if (axis != schedule_.vector_axis && !divides(access.strides[axis])) return false;
-    return true;
-  }
-
   void find_vectors() {
     schedule_.vector_axis = last_axis_of(kernel_, Role::inner);
     schedule_.vector_access.assign(kernel_.accesses.size(), false);
     if (schedule_.vector_axis == none || schedule_.lanes || schedule_.one_thread) return;
+    RowTraits& traits = schedule_.row;
     size_t smallest = 16, largest = 0;
-    for (const Access& access : kernel_.accesses) {
-      if (!is_contiguous(access)) continue;
-      smallest = std::min(smallest, size_of(stored_dtype(access)));
-      largest = std::max(largest, size_of(stored_dtype(access)));
+    for (uint32_t i = 0; i < kernel_.accesses.size(); ++i) {
+      if (!is_contiguous(kernel_.accesses[i])) continue;
+      traits.neighbours.push_back(i);
+      smallest = std::min(smallest, size_of(stored_dtype(kernel_.accesses[i])));
+      largest = std::max(largest, size_of(stored_dtype(kernel_.accesses[i])));
     }
     if (!largest) return;
     uint32_t n = uint32_t(std::min<size_t>(8, 16 / smallest));
     while (n * largest > 32) n /= 2;
     while (n > 1 && n * kernel_.instructions.size() > 2 * max_instructions) n /= 2;
-    SizeId extent = kernel_.axes[schedule_.vector_axis].extent;
-    while (n > 1 && is_fixed(kernel_, extent) && kernel_.size(extent) % n != 0) n /= 2;
+    traits.widest = n;
+    const KnownSizes sizes{kernel_};
+    n = fitting_vector(traits, sizes, schedule_.vector_axis);
     if (n < 2) return;
-    bool any = false;
-    for (size_t i = 0; i < kernel_.accesses.size(); ++i) {
-      const Access& access = kernel_.accesses[i];
-      schedule_.vector_access[i] = is_contiguous(access) && is_aligned(access, n);
-      any |= schedule_.vector_access[i];
-    }
-    if (any) schedule_.vector = n;
+    schedule_.vector = n;
+    for (uint32_t i : traits.neighbours)
+      schedule_.vector_access[i] = is_aligned(sizes, i, schedule_.vector_axis, n);
     schedule_.needs_single = std::any_of(kernel_.sizes.begin(), kernel_.sizes.end(),
                                          [](const Size& size) { return !size.fixed; });
   }
@@ -270,26 +290,37 @@ class Scheduler {
     return true;
   }
 
-  bool has_fixed_row() const { return inner_ >= 0; }
-
   void plan_rows() {
     if (schedule_.one_thread) {
       schedule_.variants.push_back({.shape = Shape::rows, .team = 1, .unroll = 1});
       return;
     }
-    bool chunked = schedule_.column_totals || schedule_.serial;
-    if (schedule_.lanes) {
-      schedule_.variants.push_back({.shape = Shape::rows,
-                                    .team = 32,
-                                    .teams = chunked ? 1u : 4u,
-                                    .unroll = unroll(schedule_.vector == 1 ? 8 : 4)});
-      schedule_.variants.back().slots = resident_slots(32);
-      return;
-    }
-    if (has_fixed_row())
-      plan_fixed_rows(chunked);
+    RowTraits& traits = schedule_.row;
+    traits.chunked = schedule_.column_totals || schedule_.serial;
+    traits.one_team = target_.strict || schedule_.serial;
+    traits.kept = kept_registers(schedule_.lanes || traits.chunked);
+    traits.may_split = can_split(traits.chunked);
+    if (schedule_.lanes)
+      plan_lanes();
+    else if (inner_ >= 0)
+      plan_fixed_rows();
     else
-      plan_any_rows(chunked);
+      plan_any_rows();
+  }
+
+  void plan_lanes() {
+    schedule_.variants.push_back({.shape = Shape::rows,
+                                  .team = 32,
+                                  .teams = schedule_.row.chunked ? 1u : 4u,
+                                  .unroll = unroll(schedule_.vector == 1 ? 8 : 4)});
+    if (inner_ <= 0) return;
+    int64_t points = inner_;
+    if (schedule_.vector_axis != none) {
+      const int64_t last = kernel_.size(kernel_.axes[schedule_.vector_axis].extent);
+      points = inner_ / last * ((last + 31) / 32) * 32;
+    }
+    schedule_.variants.back().slots =
+        resident_slots(points, 1, 32, schedule_.row.kept, kernel_.instructions.size());
   }
 
   /// Values that a thread keeps for each element of its row.
@@ -310,59 +341,28 @@ class Scheduler {
     return std::max(1u, registers);
   }
 
-  uint32_t resident_slots(uint32_t team) const {
-    if (!has_fixed_row() || inner_ == 0) return 0;
-    int64_t vectors = inner_ / schedule_.vector;
-    if (schedule_.lanes && schedule_.vector_axis != none) {
-      int64_t last = kernel_.size(kernel_.axes[schedule_.vector_axis].extent);
-      vectors = inner_ / last * ((last + 31) / 32) * 32;
-    }
-    int64_t slots = (vectors + team - 1) / team;
-    int64_t elements = slots * schedule_.vector;
-    bool fits = elements <= 32 && elements * kept_registers(true) <= 96 &&
-                elements * int64_t(kernel_.instructions.size()) <= 6144;
-    return fits ? uint32_t(slots) : 0;
-  }
-
-  void plan_fixed_rows(bool chunked) {
-    int64_t vectors = std::max<int64_t>(1, inner_ / schedule_.vector);
-    uint32_t kept = kept_registers(chunked);
-    // Elements of a row that one thread takes.
-    int64_t elements = kept <= 1 ? 32 : kept <= 3 ? 16 : 8;
-    int64_t wanted = std::max<int64_t>(1, inner_ / elements);
-    uint32_t team = std::max(least_team, uint32_t(std::bit_ceil(uint64_t(wanted))));
-    team = std::min<uint32_t>(team, uint32_t(std::bit_ceil(uint64_t(vectors))));
-    team = std::clamp(team, 1u, 1024u);
-    if (team > 32 && kept <= 1 && inner_ <= 1024) team = 32;
-    Variant variant{
-        .shape = Shape::rows, .team = team, .unroll = unroll(schedule_.vector == 1 ? 8 : 4)};
-    variant.slots = resident_slots(team);
-    if (!variant.slots && team < 512) {
-      for (uint32_t wider = 2 * team; wider <= 1024 && !variant.slots; wider *= 2)
-        if ((variant.slots = resident_slots(wider))) variant.team = wider;
-    }
-    if (!variant.slots) variant.team = std::min(team, 512u);
-    bool one_team = chunked && (target_.strict || schedule_.serial || !variant.slots);
-    variant.teams = one_team ? 1 : std::max(1u, 256 / variant.team);
-    if (chunked && !one_team && is_fixed(kernel_, kernel_.rows_per_chunk)) {
-      int64_t most = std::max<int64_t>(1, kernel_.size(kernel_.rows_per_chunk) / 2);
-      while (variant.teams > most && variant.threads() > 32) variant.teams /= 2;
-    }
-    while (variant.teams > 15 && variant.team > 32) variant.teams /= 2;
-    if (chunked && variant.slots && variant.threads() >= 256)
+  void plan_fixed_rows() {
+    const RowPlan plan = plan_row(schedule_.row, KnownSizes{kernel_}, schedule_.vector_axis);
+    if (plan.split) return plan_split();
+    Variant variant{.shape = Shape::rows,
+                    .team = plan.team,
+                    .teams = plan.teams,
+                    .slots = plan.slots,
+                    .unroll = unroll(schedule_.vector == 1 ? 8 : 4)};
+    if (schedule_.row.chunked && variant.slots && variant.threads() >= 256)
       variant.blocks = std::max(1u, 768 / variant.threads());
-    if (can_split(chunked) && inner_ >= least_split_row && outer_ >= 0 && rows_ >= 0 &&
-        outer_ * rows_ <= most_split_rows)
-      return plan_split();
     schedule_.variants.push_back(variant);
   }
 
-  void plan_any_rows(bool chunked) {
-    uint32_t flight = unroll(schedule_.vector == 1 ? 8 : 4);
+  /// Functions for teams of any width, of up to 256 threads and of more.
+  void plan_any_rows() {
+    schedule_.variants.push_back({.shape = Shape::rows,
+                                  .team = 256,
+                                  .unroll = unroll(schedule_.vector == 1 ? 8 : 4),
+                                  .any_width = true});
     schedule_.variants.push_back(
-        {.shape = Shape::rows, .team = 32, .teams = chunked ? 1u : 8u, .unroll = flight});
-    schedule_.variants.push_back({.shape = Shape::rows, .team = 512, .unroll = flight});
-    if (can_split(chunked)) plan_split();
+        {.shape = Shape::rows, .team = 1024, .unroll = unroll(2), .any_width = true});
+    if (schedule_.row.may_split) plan_split();
   }
 
   bool can_split(bool chunked) const {
@@ -424,15 +424,52 @@ bool moves_along(const Kernel& kernel, const Access& access, uint32_t axis) {
   return access.strides[axis] != none && !fixed_to(kernel, access.strides[axis], 0);
 }
 
-int64_t fixed_points(const Kernel& kernel, Role role) {
+int64_t KnownSizes::points(Role role) const {
   int64_t points = 1;
-  bool free = false;
+  bool all = true;
   for (const Axis& axis : kernel.axes) {
     if (axis.role != role) continue;
-    free |= !kernel.sizes[axis.extent].fixed;
-    if (kernel.sizes[axis.extent].fixed) points *= kernel.sizes[axis.extent].value;
+    all &= has(axis.extent);
+    if (has(axis.extent)) points *= (*this)[axis.extent];
   }
-  return free && points != 0 ? -1 : points;
+  return all || points == 0 ? points : -1;
+}
+
+int64_t fixed_points(const Kernel& kernel, Role role) { return KnownSizes{kernel}.points(role); }
+
+RowPlan plan_row(const RowTraits& traits, const KnownSizes& sizes, uint32_t vector_axis) {
+  RowPlan plan{.vector = fitting_vector(traits, sizes, vector_axis)};
+  const size_t instructions = sizes.kernel.instructions.size();
+  const int64_t inner = sizes.points(Role::inner), rows = sizes.points(Role::row),
+                outer = sizes.points(Role::outer);
+  const int64_t vectors = std::max<int64_t>(1, inner / plan.vector);
+  auto slots = [&](uint32_t team) {
+    if (inner == 0) return 0u;
+    return resident_slots(inner / plan.vector, plan.vector, team, traits.kept, instructions);
+  };
+  // Elements of a row that one thread takes.
+  const int64_t elements = traits.kept <= 1 ? 32 : traits.kept <= 3 ? 16 : 8;
+  const int64_t wanted = std::max<int64_t>(1, inner / elements);
+  uint32_t team = std::max(least_team, uint32_t(std::bit_ceil(uint64_t(wanted))));
+  team = std::min<uint32_t>(team, uint32_t(std::bit_ceil(uint64_t(vectors))));
+  team = std::clamp(team, 1u, 1024u);
+  if (team > 32 && traits.kept <= 1 && inner <= 1024) team = 32;
+  plan.slots = slots(team);
+  for (uint32_t wider = 2 * team; team < 512 && wider <= 1024 && !plan.slots; wider *= 2)
+    if ((plan.slots = slots(wider))) team = wider;
+  if (!plan.slots) team = std::min(team, 512u);
+  plan.team = team;
+  const bool one_team = traits.chunked && (traits.one_team || !plan.slots);
+  plan.teams = one_team ? 1 : std::max(1u, 256 / team);
+  const SizeId rows_per_chunk = sizes.kernel.rows_per_chunk;
+  if (traits.chunked && !one_team && rows_per_chunk != none && sizes.has(rows_per_chunk)) {
+    const int64_t most = std::max<int64_t>(1, sizes[rows_per_chunk] / 2);
+    while (plan.teams > most && plan.teams * team > 32) plan.teams /= 2;
+  }
+  while (plan.teams > 15 && team > 32) plan.teams /= 2;
+  plan.split = traits.may_split && inner >= least_split_row && outer >= 0 && rows >= 0 &&
+               outer * rows <= most_split_rows;
+  return plan;
 }
 
 std::vector<uint64_t> varying_axes(const Kernel& kernel) {

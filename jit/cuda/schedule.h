@@ -1,5 +1,6 @@
 // How a kernel is spread over the GPU, decided from its text and the target alone, so that the text
-// of the code and the layout of its launches agree wherever they are made.
+// of the code and the layout of its launches agree wherever they are made. In what order sums are
+// taken depends on their extents only, not on whether the text knows these or a launch tells them.
 //
 //   points   no point needs another: threads take vectors of inner points
 //   columns  rows in order, one thread a vector of columns: column accumulators, store_add
@@ -11,6 +12,7 @@
 #include <encore/jit/cuda/target.h>
 #include <encore/jit/kernel.h>
 
+#include <algorithm>
 #include <vector>
 
 namespace encore::jit::cuda {
@@ -28,11 +30,23 @@ struct Variant {
   uint32_t blocks = 0;     // that a multiprocessor shall hold at least; 0: as it comes
   uint32_t owners = 1;     // columns: among which rows are shared out by the place that they add to
   bool any_teams = false;  // columns: a launch says how many of the teams have work
+  bool any_width = false;  // rows: a launch says how many threads a team has; at most `team`
   uint32_t threads() const { return team * teams; }
+};
+
+/// What the text of a kernel says about how its rows are best shared out.
+struct RowTraits {
+  uint32_t widest = 1;               // elements that a thread takes at once, if extents allow
+  std::vector<uint32_t> neighbours;  // accesses to neighbours in memory along the vector axis
+  uint32_t kept = 1;                 // 4-byte registers that an element takes where a row is kept
+  bool chunked = false;              // chunks of rows belong to a block
+  bool one_team = false;             // and their order is the rows'
+  bool may_split = false;
 };
 
 struct Schedule {
   std::vector<Variant> variants;
+  RowTraits row;
   uint32_t vector = 1;              // elements that a thread takes at once; 1: single ones only
   bool needs_single = true;         // a launch may forbid vectors
   uint32_t vector_axis = none;      // the last inner axis
@@ -47,6 +61,29 @@ struct Schedule {
 };
 
 Schedule make_schedule(const Kernel& kernel, const Target& target);
+
+/// Sizes of a kernel as far as they are known: all that a launch has, or those in the text.
+struct KnownSizes {
+  const Kernel& kernel;
+  const int64_t* launched = nullptr;
+
+  bool has(SizeId id) const { return id == none || launched || kernel.sizes[id].fixed; }
+  int64_t operator[](SizeId id) const {
+    return id == none ? 0 : launched ? launched[id] : kernel.sizes[id].value;
+  }
+  /// The product of a role's extents if all are known, else -1.
+  int64_t points(Role role) const;
+};
+
+/// How a row is summed up: a team of threads takes turns at vectors of elements, and where rows
+/// come in chunks, the block's teams take turns at rows.
+struct RowPlan {
+  uint32_t vector = 1;
+  uint32_t team = 1, teams = 1;
+  uint32_t slots = 0;  // vectors of a row that a thread can keep; 0: too many
+  bool split = false;  // parts of a row go to several blocks
+};
+RowPlan plan_row(const RowTraits& traits, const KnownSizes& sizes, uint32_t vector_axis);
 
 /// Teams that share the rows of a chunk of columns. Part of the order of sums, so a matter of one
 /// reduction's own extents.
