@@ -32,8 +32,10 @@ void Error::append(const std::string& more) {
 }
 
 OutOfMemory::OutOfMemory(size_t requested, size_t held, Location where, const std::string& more)
-    : Error(fmt::format("out of memory: {} bytes were asked for while {} are held{}{}", requested,
-                        held, more.empty() ? "" : "; ", more),
+    : Error(requested == 0
+                ? "out of memory: " + more
+                : fmt::format("out of memory: {} bytes were asked for while {} are held{}{}",
+                              requested, held, more.empty() ? "" : "; ", more),
             where, "free tensors that are no longer needed, or make the batch smaller"),
       requested_(requested) {}
 

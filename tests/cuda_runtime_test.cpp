@@ -83,6 +83,46 @@ TEST_F(CudaRuntimeTest, CachesAreGivenUpBeforeMemoryRunsOut) {
   EXPECT_EQ((kept + 1.0).to_vector<float>()[1], 7);
 }
 
+TEST_F(CudaRuntimeTest, CodeAndGraphsThatFindNoMemoryAreTriedOnceMore) {
+  Tensor x = from_vector<float>({1, 2, 5}, {3}, cuda(0));
+  int line = 0;
+  auto compute = [&] {
+    Tensor shares = x / x.sum();
+    Tensor parts = shares - shares.max();
+    Tensor all = parts * parts.min() + 1.0;
+    line = __LINE__ + 1;
+    return all.to_vector<float>();
+  };
+  const std::vector<float> expected = compute();
+  for (const char* call : {"cuModuleLoadData", "cuGraphInstantiate", "cuGraphLaunch"}) {
+    SCOPED_TRACE(call);
+    const bool is_graph = std::string_view(call) != "cuModuleLoadData";
+    auto begin = [&] {
+      trace::runtime().clear_caches();
+      if (is_graph) compute();  // graphs are made the second time
+    };
+    begin();
+    Tensor idle = zeros({int64_t(8) * mebibyte}, {.device = cuda(0)});
+    eval(idle);
+    idle = Tensor();  // kept for reuse, as long as there is memory
+    const size_t used = fake_.used;
+    jit::cuda::fail_call(1, jit::cuda::CUDA_ERROR_OUT_OF_MEMORY, call);
+    EXPECT_EQ(compute(), expected);
+    EXPECT_LT(fake_.used, used);
+    begin();
+    jit::cuda::fail_call(1, jit::cuda::CUDA_ERROR_OUT_OF_MEMORY, call, true);
+    try {
+      compute();
+      ADD_FAILURE() << "there was memory";
+    } catch (const OutOfMemory& error) {
+      EXPECT_EQ(error.where().line, line);
+      EXPECT_THAT(error.message(), HasSubstr(call));
+    }
+    jit::cuda::fail_call(0, 0);
+    EXPECT_EQ(compute(), expected);
+  }
+}
+
 TEST_F(CudaRuntimeTest, ALostDeviceIsToldOnceAndTheCpuGoesOn) {
   if (!fake_cuda::is_apart()) {
     fake_cuda::run_apart("CudaRuntimeTest.ALostDeviceIsToldOnceAndTheCpuGoesOn");

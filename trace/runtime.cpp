@@ -227,8 +227,19 @@ std::shared_ptr<const Program> Runtime::compile_missed(const Capture& capture,
   Miss miss = history_->explain(now);
   const Missed missed{now.key.hex().substr(0, 8), now.key.hex(), name_of(capture.kind), where};
   report_miss(miss, missed);
+  auto compile_graph = [&](Graph one) {
+    return compile(std::move(one), capture, backend, kernels_, where);
+  };
   try {
-    auto program = compile(std::move(graph), capture, backend, kernels_, where);
+    std::shared_ptr<const Program> program;
+    try {
+      program = compile_graph(std::move(graph));
+    } catch (const OutOfMemory&) {  // code needs memory of a device, too
+      const Device device = capture.outputs[0]->device;
+      if (device == cpu) throw;
+      make_room(device);
+      program = compile_graph(build_graph(capture));  // the first was used up
+    }
     history_->add(std::move(now));
     return program;
   } catch (CompileForbidden& error) {

@@ -150,7 +150,7 @@ class CudaBackend final : public Backend {
     if (loaded) return loaded;
     std::erase_if(modules_,
                   [&](const auto& entry) { return entry.first != key && entry.second.expired(); });
-    loaded = std::make_shared<Module>(gpu_, cubin);
+    in_room(memory_, [&] { loaded = std::make_shared<Module>(gpu_, cubin); });
     modules_[key] = loaded;
     return loaded;
   }

@@ -56,8 +56,6 @@ bool ends_context(CUresult result) {
 std::string advice_for(CUresult result) {
   if (result == CUDA_ERROR_NOT_INITIALIZED)
     return "a process that was forked cannot use CUDA: start it by exec, or touch CUDA only there";
-  if (result == CUDA_ERROR_OUT_OF_MEMORY)
-    return "free tensors that are no longer needed, or make the batch smaller";
   return {};
 }
 
@@ -98,6 +96,9 @@ CUresult injected_result(const char* function) {
 void throw_failed(CUresult result, const char* function) {
   Driver& all = driver();
   if (ends_context(result)) all.mark_lost(result);
+  if (result == CUDA_ERROR_OUT_OF_MEMORY)
+    throw OutOfMemory(0, 0, {},
+                      fmt::format("CUDA: {} failed with {}", function, all.describe(result)));
   throw DeviceError(fmt::format("CUDA: {} failed with {}", function, all.describe(result)), {},
                     advice_for(result));
 }

@@ -1,6 +1,7 @@
 // The CUDA driver, opened at run time: every function of driver.def as a checked call.
 //
-//   driver().cuStreamSynchronize(stream);            throws a DeviceError that names the function
+//   driver().cuStreamSynchronize(stream);            throws a DeviceError that names the function,
+//                                                    or OutOfMemory where that is the reason
 //   driver().cuMemAlloc.status(&pointer, bytes);     hands the result back instead
 //
 // A failure after which a context is unusable marks the device that this thread has entered as

@@ -8,6 +8,7 @@
 //
 // Threads: all functions may be called from any thread.
 #pragma once
+#include <encore/core/error.h>
 #include <encore/jit/cuda/gpu.h>
 #include <encore/lazy/buffer.h>
 
@@ -74,5 +75,17 @@ class DeviceMemory {
   std::unordered_map<uintptr_t, Block*> used_;
   int64_t live_ = 0, peak_ = 0, reserved_ = 0;
 };
+
+/// What takes the driver's own memory (code, graphs): where there is none, once more after all that
+/// is kept for reuse has gone back.
+template <class Act>
+void in_room(DeviceMemory& memory, Act act) {
+  try {
+    act();
+  } catch (const OutOfMemory&) {
+    memory.trim();
+    act();
+  }
+}
 
 }  // namespace encore::jit::cuda

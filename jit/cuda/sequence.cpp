@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace encore::jit::cuda {
 namespace {
@@ -46,6 +47,18 @@ GraphSequence::GraphSequence(const Gpu& gpu, DeviceMemory& memory,
 
 GraphSequence::~GraphSequence() { drop_graph(); }
 
+/// A launch for which there is no memory has not begun; after any other failure it may have.
+template <class Act>
+void GraphSequence::launch(Progress& progress, Act act) {
+  const bool launched = std::exchange(progress.launched, true);
+  try {
+    in_room(memory_, act);
+  } catch (const OutOfMemory&) {
+    progress.launched = launched;
+    throw;
+  }
+}
+
 void GraphSequence::run(std::span<const std::span<const Segment>> launches, Progress& progress) {
   gpu_.enter();
   now_.clear();
@@ -64,18 +77,15 @@ void GraphSequence::run(std::span<const std::span<const Segment>> launches, Prog
     patch();
   } else {
     drop_graph();
-    build();
+    in_room(memory_, [&] { build(); });
   }
-  progress.launched = true;
-  driver().cuGraphLaunch(executable_, gpu_.stream());
+  launch(progress, [&] { driver().cuGraphLaunch(executable_, gpu_.stream()); });
   ++progress.graphs;
 }
 
 void GraphSequence::launch_directly(Progress& progress) {
-  for (const LaunchList::Launch& launch : now_.launches) {
-    progress.launched = true;
-    enqueue(gpu_, now_, launch);
-  }
+  for (const LaunchList::Launch& one : now_.launches)
+    launch(progress, [&] { enqueue(gpu_, now_, one); });
 }
 
 void GraphSequence::launch_timed(Progress& progress) {
@@ -87,10 +97,8 @@ void GraphSequence::launch_timed(Progress& progress) {
   size_t next = 0;
   for (size_t i = 0; i < ends_.size(); ++i) {
     Span span("launch", (*labels_)[i].name);
-    for (; next < ends_[i]; ++next) {
-      progress.launched = true;
-      enqueue(gpu_, now_, now_.launches[next]);
-    }
+    for (; next < ends_[i]; ++next)
+      launch(progress, [&] { enqueue(gpu_, now_, now_.launches[next]); });
     if (timed) timer_->mark(labels_, i);
   }
 }

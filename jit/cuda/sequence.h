@@ -35,6 +35,8 @@ class GraphSequence final : public Sequence {
  private:
   void launch_directly(Progress& progress);
   void launch_timed(Progress& progress);
+  template <class Act>
+  void launch(Progress& progress, Act act);
   bool graph_fits() const;
   void build();
   void add_nodes();
