@@ -191,6 +191,28 @@ TEST_F(CudaStagingTest, TheSourceIsFreeOnReturnAndNobodyWaits) {
   EXPECT_EQ(fake_.calls.count("cuStreamSynchronize"), 0u);  // its own event is enough
 }
 
+// The next batch is on the device before what was enqueued earlier has even begun.
+TEST_F(CudaStagingTest, LargeCopiesCrossTheBusWhileTheDeviceComputes) {
+  constexpr size_t bytes = 3 * Staging::least_apart;
+  std::vector<std::byte> values = random_bytes(bytes, 1), other = random_bytes(bytes, 2);
+  Ref<Buffer> buffer = memory_.allocate_buffer(bytes), result = memory_.allocate_buffer(bytes);
+  staging_.to_device(buffer->data(), values.data(), bytes);
+  auto address = [](const Ref<Buffer>& of) { return CUdeviceptr(uintptr_t(of->data())); };
+  driver().cuMemcpyDtoDAsync(address(result), address(buffer), bytes, gpu_.stream());  // computes
+  CUevent computed = nullptr;
+  driver().cuEventCreate(&computed, CU_EVENT_DISABLE_TIMING);
+  driver().cuEventRecord(computed, gpu_.stream());
+  staging_.to_device(buffer->data(), other.data(), bytes);
+  driver().cuStreamSynchronize(staging_.copies());
+  EXPECT_EQ(driver().cuEventQuery.status(computed), CUDA_ERROR_NOT_READY);
+  std::vector<std::byte> back(bytes);
+  staging_.to_host(back.data(), result->data(), bytes);
+  EXPECT_EQ(back, values);  // though the other values had arrived
+  staging_.to_host(back.data(), buffer->data(), bytes);
+  EXPECT_EQ(back, other);
+  driver().cuEventDestroy(computed);
+}
+
 TEST_F(CudaStagingTest, ManyCopiesAtOnceDoNotOverwriteEachOther) {
   constexpr size_t bytes = 300'000, count = 200;  // several times what is pinned
   size_t pinned = fake_.pinned;

@@ -19,11 +19,15 @@ using encore::fake_cuda::Stand;
 
 namespace {
 
+struct Stream {
+  std::deque<std::function<void()>> queue;
+  size_t ran = 0;  // operations that have left the queue
+};
+
 struct State {
   encore::fake_cuda::Driver seen;
   std::recursive_mutex mutex;
-  std::deque<std::function<void()>> queue;
-  size_t ran = 0;  // operations that have left the queue
+  std::deque<Stream> streams;
   std::map<CUdeviceptr, size_t> allocations;
 };
 
@@ -84,7 +88,8 @@ Function* find_function(LoadedModule& module, const std::string& symbol) {
 }
 
 struct Event {
-  size_t after = 0;  // done once so many operations ran
+  Stream* stream = nullptr;
+  size_t after = 0;  // done once so many operations of it ran
 };
 /// The device's clock: each operation takes this long.
 constexpr float milliseconds_per_operation = 0.25f;
@@ -105,23 +110,30 @@ int environment(const char* name, int fallback) {
   return text ? std::atoi(text) : fallback;
 }
 
-void enqueue(std::function<void()> work) {
-  state().queue.push_back(std::move(work));
+Stream& stream_of(CUstream handle) { return *reinterpret_cast<Stream*>(handle); }
+
+void enqueue(CUstream stream, std::function<void()> work) {
+  stream_of(stream).queue.push_back(std::move(work));
   ++state().seen.enqueued;
 }
 
-void run_until(size_t count) {
-  State& all = state();
-  while (all.ran < count && !all.queue.empty()) {
-    std::function<void()> work = std::move(all.queue.front());
-    all.queue.pop_front();
+void run_until(Stream& stream, size_t count) {
+  while (stream.ran < count && !stream.queue.empty()) {
+    std::function<void()> work = std::move(stream.queue.front());
+    stream.queue.pop_front();
     work();
-    ++all.ran;
-    --all.seen.enqueued;
+    ++stream.ran;
+    --state().seen.enqueued;
   }
 }
 
-void run_all() { run_until(state().ran + state().queue.size()); }
+void run_all(Stream& stream) { run_until(stream, stream.ran + stream.queue.size()); }
+
+void run_all() {
+  for (Stream& stream : state().streams) run_all(stream);
+}
+
+bool is_done(const Event& event) { return !event.stream || event.stream->ran >= event.after; }
 
 Launch make_launch(CUfunction function, unsigned grid, unsigned threads, unsigned shared_bytes,
                    void** parameters) {
@@ -135,8 +147,8 @@ Launch make_launch(CUfunction function, unsigned grid, unsigned threads, unsigne
   return launch;
 }
 
-void enqueue(Launch launch) {
-  enqueue([launch = std::move(launch)] {
+void enqueue(CUstream stream, Launch launch) {
+  enqueue(stream, [launch = std::move(launch)] {
     auto stand = state().seen.kernels.find(launch.symbol);
     const auto& function = *static_cast<const Function*>(launch.function);
     if (stand != state().seen.kernels.end())
@@ -198,21 +210,27 @@ FAKE(cuDevicePrimaryCtxRetain, (CUcontext * context, CUdevice device),
      *context = reinterpret_cast<CUcontext>(uintptr_t(device) + 1);)
 FAKE(cuDevicePrimaryCtxRelease_v2, (CUdevice))
 FAKE(cuCtxSetCurrent, (CUcontext))
-FAKE(cuStreamCreate, (CUstream * stream, unsigned),
-     *stream = reinterpret_cast<CUstream>(uintptr_t(1));)
-FAKE(cuStreamDestroy_v2, (CUstream))
-FAKE(cuStreamSynchronize, (CUstream), run_all();)
+FAKE(cuStreamCreate, (CUstream * stream, unsigned), state().streams.emplace_back();
+     *stream = reinterpret_cast<CUstream>(&state().streams.back());)
+FAKE(cuStreamDestroy_v2, (CUstream stream), run_all(stream_of(stream));)
+FAKE(cuStreamSynchronize, (CUstream stream), run_all(stream_of(stream));)
+FAKE(cuStreamWaitEvent, (CUstream stream, CUevent event, unsigned),
+     Event now = *reinterpret_cast<Event*>(event);
+     enqueue(stream, [now] {
+       if (now.stream) run_until(*now.stream, now.after);
+     });)
 FAKE(cuEventCreate, (CUevent * event, unsigned), *event = reinterpret_cast<CUevent>(new Event);
      ++state().seen.events;)
-FAKE(cuEventRecord, (CUevent event, CUstream),
-     reinterpret_cast<Event*>(event)->after = state().ran + state().queue.size();)
-FAKE(cuEventSynchronize, (CUevent event), run_until(reinterpret_cast<Event*>(event)->after);)
+FAKE(cuEventRecord, (CUevent event, CUstream stream), Stream& on = stream_of(stream);
+     *reinterpret_cast<Event*>(event) = {&on, on.ran + on.queue.size()};)
+FAKE(cuEventSynchronize, (CUevent event), const Event& one = *reinterpret_cast<Event*>(event);
+     if (one.stream) run_until(*one.stream, one.after);)
 FAKE(cuEventQuery, (CUevent event),
-     if (state().ran < reinterpret_cast<Event*>(event)->after) return CUDA_ERROR_NOT_READY;)
+     if (!is_done(*reinterpret_cast<Event*>(event))) return CUDA_ERROR_NOT_READY;)
 FAKE(cuEventElapsedTime, (float* milliseconds, CUevent begin, CUevent end),
      size_t first = reinterpret_cast<Event*>(begin)->after;
      size_t last = reinterpret_cast<Event*>(end)->after;
-     if (state().ran < last) return CUDA_ERROR_NOT_READY;
+     if (!is_done(*reinterpret_cast<Event*>(end))) return CUDA_ERROR_NOT_READY;
      *milliseconds = milliseconds_per_operation * float(last - first);)
 FAKE(cuEventDestroy_v2, (CUevent event), delete reinterpret_cast<Event*>(event);
      --state().seen.events;)
@@ -232,10 +250,15 @@ FAKE(cuMemFree_v2, (CUdeviceptr pointer), run_all(); auto found = state().alloca
 FAKE(cuMemHostAlloc, (void** pointer, size_t bytes, unsigned), *pointer = std::malloc(bytes);
      state().seen.pinned += bytes;)
 FAKE(cuMemFreeHost, (void* pointer), std::free(pointer);)
-FAKE(cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void* from, size_t bytes, CUstream),
-     enqueue([=] { std::memcpy(reinterpret_cast<void*>(uintptr_t(to)), from, bytes); });)
-FAKE(cuMemcpyDtoHAsync_v2, (void* to, CUdeviceptr from, size_t bytes, CUstream),
-     enqueue([=] { std::memcpy(to, reinterpret_cast<void*>(uintptr_t(from)), bytes); });)
+FAKE(cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void* from, size_t bytes, CUstream stream),
+     enqueue(stream, [=] { std::memcpy(reinterpret_cast<void*>(uintptr_t(to)), from, bytes); });)
+FAKE(cuMemcpyDtoHAsync_v2, (void* to, CUdeviceptr from, size_t bytes, CUstream stream),
+     enqueue(stream, [=] { std::memcpy(to, reinterpret_cast<void*>(uintptr_t(from)), bytes); });)
+FAKE(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream),
+     enqueue(stream, [=] {
+       std::memcpy(reinterpret_cast<void*>(uintptr_t(to)), reinterpret_cast<void*>(uintptr_t(from)),
+                   bytes);
+     });)
 FAKE(cuModuleLoadData, (CUmodule * module, const void* image),
      *module = reinterpret_cast<CUmodule>(new LoadedModule{
          open_image(static_cast<const char*>(image)), {}});
@@ -249,8 +272,8 @@ FAKE(cuModuleGetFunction, (CUfunction * function, CUmodule module, const char* s
 FAKE(cuFuncSetAttribute, (CUfunction, int, int))
 FAKE(cuLaunchKernel,
      (CUfunction function, unsigned grid, unsigned, unsigned, unsigned threads, unsigned, unsigned,
-      unsigned shared_bytes, CUstream, void** parameters, void**),
-     enqueue(make_launch(function, grid, threads, shared_bytes, parameters));)
+      unsigned shared_bytes, CUstream stream, void** parameters, void**),
+     enqueue(stream, make_launch(function, grid, threads, shared_bytes, parameters));)
 FAKE(cuGraphCreate, (CUgraph * graph, unsigned), *graph = reinterpret_cast<CUgraph>(new Graph);
      ++state().seen.graphs;)
 FAKE(cuGraphAddKernelNode_v2,
@@ -258,22 +281,21 @@ FAKE(cuGraphAddKernelNode_v2,
       const CUDA_KERNEL_NODE_PARAMS* parameters),
      auto& nodes = reinterpret_cast<Graph*>(graph)->nodes;
      nodes.push_back(std::make_unique<Node>(Node{launch_of(*parameters), {}}));
-     for (size_t i = 0; i < count;
-          ++i) nodes.back()->behind.push_back(reinterpret_cast<Node*>(behind[i]));
+     for (size_t i = 0; i < count; ++i) nodes.back()->behind.push_back(
+         reinterpret_cast<Node*>(behind[i]));
      *node = reinterpret_cast<CUgraphNode>(nodes.back().get());)
-FAKE(
-    cuGraphInstantiateWithFlags, (CUgraphExec * executable, CUgraph graph, unsigned long long),
-    auto* made = new ExecutableGraph;
-    made->order = latest_first(*reinterpret_cast<Graph*>(graph));
-    for (Node * node : made->order) made->launches[node] = node->launch; *executable = reinterpret_cast<CUgraphExec>(made);
-    ++state().seen.executable_graphs;)
+FAKE(cuGraphInstantiateWithFlags, (CUgraphExec * executable, CUgraph graph, unsigned long long),
+     auto* made = new ExecutableGraph;
+     made->order = latest_first(*reinterpret_cast<Graph*>(graph));
+     for (Node * node : made->order) made->launches[node] = node->launch;
+     *executable = reinterpret_cast<CUgraphExec>(made); ++state().seen.executable_graphs;)
 FAKE(cuGraphExecKernelNodeSetParams_v2,
      (CUgraphExec executable, CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS* parameters),
      auto& launches = reinterpret_cast<ExecutableGraph*>(executable)->launches;
      launches.at(reinterpret_cast<Node*>(node)) = launch_of(*parameters);)
-FAKE(cuGraphLaunch, (CUgraphExec executable, CUstream),
+FAKE(cuGraphLaunch, (CUgraphExec executable, CUstream stream),
      auto* graph = reinterpret_cast<ExecutableGraph*>(executable);
-     for (Node * node : graph->order) enqueue(graph->launches.at(node));)
+     for (Node * node : graph->order) enqueue(stream, graph->launches.at(node));)
 FAKE(cuGraphExecDestroy, (CUgraphExec executable),
      delete reinterpret_cast<ExecutableGraph*>(executable);
      --state().seen.executable_graphs;)

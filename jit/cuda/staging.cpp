@@ -16,6 +16,7 @@ Staging::~Staging() {
   auto destroy = [](auto& chunks) {
     for (Chunk& chunk : chunks) {
       if (chunk.done) driver().cuEventDestroy.status(chunk.done);
+      if (chunk.on_device) driver().cuMemFree.status(chunk.on_device);
       if (chunk.data) driver().cuMemFreeHost.status(chunk.data);
     }
   };
@@ -26,11 +27,34 @@ Staging::~Staging() {
   }
   destroy(outgoing_);
   destroy(incoming_);
+  if (arrived_) driver().cuEventDestroy.status(arrived_);
+  if (copies_) driver().cuStreamDestroy.status(copies_);
 }
 
 void Staging::make(Chunk& chunk) {
   if (!chunk.done) driver().cuEventCreate(&chunk.done, CU_EVENT_DISABLE_TIMING);
   if (!chunk.data) driver().cuMemHostAlloc(&chunk.data, chunk_bytes, CU_MEMHOSTALLOC_PORTABLE);
+}
+
+/// Where the device has no memory to spare, copies go straight to their place.
+bool Staging::can_go_apart(Chunk& chunk) {
+  if (!copies_) driver().cuStreamCreate(&copies_, CU_STREAM_NON_BLOCKING);
+  if (!arrived_) driver().cuEventCreate(&arrived_, CU_EVENT_DISABLE_TIMING);
+  if (chunk.on_device) return true;
+  const CUresult result = driver().cuMemAlloc.status(&chunk.on_device, chunk_bytes);
+  if (result != CUDA_SUCCESS && result != CUDA_ERROR_OUT_OF_MEMORY)
+    throw_failed(result, "cuMemAlloc");
+  return result == CUDA_SUCCESS;
+}
+
+/// The bus is crossed beside what the stream computes. A chunk is written again only after the
+/// stream has passed its last move, so nothing else must be waited for.
+void Staging::copy_apart(CUdeviceptr to, const Chunk& chunk, size_t begin, size_t bytes) {
+  const CUdeviceptr between = chunk.on_device + begin;
+  driver().cuMemcpyHtoDAsync(between, static_cast<std::byte*>(chunk.data) + begin, bytes, copies_);
+  driver().cuEventRecord(arrived_, copies_);
+  driver().cuStreamWaitEvent(gpu_.stream(), arrived_, 0);
+  driver().cuMemcpyDtoDAsync(to, between, bytes, gpu_.stream());
 }
 
 void Staging::mark(Chunk& chunk) {
@@ -71,7 +95,11 @@ void Staging::to_device(void* to, const void* from, size_t bytes) {
     size_t part = std::min(bytes - done, chunk_bytes - chunk.used);
     std::byte* place = static_cast<std::byte*>(chunk.data) + chunk.used;
     std::memcpy(place, source + done, part);
-    driver().cuMemcpyHtoDAsync(device_pointer(target + done), place, part, gpu_.stream());
+    const CUdeviceptr there = device_pointer(target + done);
+    if (bytes >= least_apart && can_go_apart(chunk))
+      copy_apart(there, chunk, chunk.used, part);
+    else
+      driver().cuMemcpyHtoDAsync(there, place, part, gpu_.stream());
     chunk.used = std::min(chunk_bytes, (chunk.used + part + alignment - 1) / alignment * alignment);
     done += part;
   }
