@@ -22,7 +22,7 @@ void write_nowhere() {
   const char* source =
       "extern \"C\" __global__ void write_nowhere(float* to) { to[threadIdx.x] = 1.0f; }";
   static auto& gpu = *new Gpu(0);
-  static auto& module = *new Module(gpu, compile_to_cubin(source, gpu.compute_capability()));
+  static auto& module = *new jit::cuda::Module(gpu, compile_to_cubin(source, gpu.compute_capability()));
   gpu.enter();
   CUdeviceptr address = 64;
   void* parameters[] = {&address};

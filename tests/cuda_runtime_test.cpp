@@ -84,6 +84,7 @@ TEST_F(CudaRuntimeTest, CachesAreGivenUpBeforeMemoryRunsOut) {
 }
 
 TEST_F(CudaRuntimeTest, CodeAndGraphsThatFindNoMemoryAreTriedOnceMore) {
+  settings().fuse = false;  // several launches
   Tensor x = from_vector<float>({1, 2, 5}, {3}, cuda(0));
   int line = 0;
   auto compute = [&] {
@@ -121,6 +122,7 @@ TEST_F(CudaRuntimeTest, CodeAndGraphsThatFindNoMemoryAreTriedOnceMore) {
     jit::cuda::fail_call(0, 0);
     EXPECT_EQ(compute(), expected);
   }
+  settings().fuse = true;
 }
 
 TEST_F(CudaRuntimeTest, ALostDeviceIsToldOnceAndTheCpuGoesOn) {
