@@ -61,6 +61,12 @@ TEST(EvenChunks, ScalarsAndLoadsCountAsWell) {
   EXPECT_EQ(sizes_of(y, {.arguments = 24}).rbegin()->first, 8u);
 }
 
+TEST(EvenChunks, WhatEveryRoundReadsCountsOnce) {
+  Tensor x = vector_of(1), y = x;
+  for (int i = 0; i < 100; ++i) y = y + x;
+  EXPECT_EQ(sizes_of(y, {.arguments = 40}), (std::map<uint32_t, int>{{1, 50}, {2, 50}}));
+}
+
 TEST(EvenChunks, IndependentOnesAreNotCut) {
   std::vector<Tensor> parts;
   for (int i = 0; i < 60; ++i) parts.push_back(-vector_of(float(i)) + 1.0);

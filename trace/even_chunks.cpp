@@ -72,16 +72,18 @@ class Stretch {
 
   size_t most_repetitions(const Run& run, const jit::Limits& limits, uint32_t budget) const {
     if (run.repetitions() < 2) return 0;
-    // The first repetition also reads what came before.
+    // The first repetition also reads what came before. What all of them read counts once.
     const size_t begin = run.begin + run.period, end = begin + run.period;
     size_t loads = 0, scalars = 0;
     for (size_t i = begin; i < end; ++i)
-      for (NodeId input : op(i).inputs) {
+      for (size_t k = 0; k < op(i).inputs.size(); ++k) {
+        NodeId input = op(i).inputs[k];
+        if (input == op(i - run.period).inputs[k]) continue;
         loads += graph_.nodes[input].op == OpId::leaf;
         scalars += graph_.nodes[input].op == OpId::scalar;
       }
     size_t most = budget / instructions(begin, end);
-    constexpr size_t kept_free = 16;  // for what comes in from before, and outputs
+    constexpr size_t kept_free = 16;  // for what all read or comes from before, and outputs
     most = std::min(most, 4 * (limits.arguments - kept_free) / (4 * loads + run.period));
     return scalars ? std::min<size_t>(most, limits.scalars / scalars) : most;
   }
