@@ -459,7 +459,9 @@ TEST_F(Report, OfAVeryLongTraceItShowsTheBeginningAndSaysSo) {
   EXPECT_EQ(simplified(document).back()["op"], "left out");
   EXPECT_THAT(std::string(simplified(document).back()["scope"]), HasSubstr("more nodes"));
   for (const Json& node : document["graphs"][0]["nodes"])
-    if (node.contains("became")) EXPECT_LT(node["became"], shown);
+    if (node.contains("became")) {
+      EXPECT_LT(node["became"], shown);
+    }
   for (const Json& kernel : document["kernels"])
     for (const Json& segment : kernel["segments"])
       for (const Json& node : segment["nodes"]) EXPECT_LT(node, shown);
