@@ -22,7 +22,8 @@ void write_nowhere() {
   const char* source =
       "extern \"C\" __global__ void write_nowhere(float* to) { to[threadIdx.x] = 1.0f; }";
   static auto& gpu = *new Gpu(0);
-  static auto& module = *new jit::cuda::Module(gpu, compile_to_cubin(source, gpu.compute_capability()));
+  static auto& module =
+      *new jit::cuda::Module(gpu, compile_to_cubin(source, gpu.compute_capability()));
   gpu.enter();
   CUdeviceptr address = 64;
   void* parameters[] = {&address};
@@ -63,7 +64,7 @@ TEST(CudaCopies, TheNextBatchArrivesWhileTheDeviceComputes) {
   using namespace jit::cuda;
   Gpu gpu(0);
   DeviceMemory memory(gpu);
-  Staging staging(gpu);
+  Staging staging(gpu, true);
   const size_t work_bytes = size_t(on_real_gpu ? 512 : 1) << 20, rounds = on_real_gpu ? 200 : 2;
   Ref<Buffer> from = memory.allocate_buffer(work_bytes), to = memory.allocate_buffer(work_bytes);
   auto address = [](const Ref<Buffer>& of) { return CUdeviceptr(uintptr_t(of->data())); };

@@ -155,7 +155,7 @@ TEST_F(CudaMemoryTest, AFailureAtEveryCallIsSurvived) {
 
 class CudaStagingTest : public CudaMemoryTest {
  protected:
-  Staging staging_{gpu_};
+  Staging staging_{gpu_, true};
 };
 
 std::vector<std::byte> random_bytes(size_t size, unsigned seed) {
@@ -255,7 +255,7 @@ TEST_F(CudaStagingTest, AFailureAtEveryCallIsSurvived) {
   Ref<Buffer> buffer = memory_.allocate_buffer(bytes);
   int n = 1;
   for (bool failed = true; failed; ++n) {
-    Staging fresh(gpu_);
+    Staging fresh(gpu_, true);
     auto copy_both_ways = [&] {
       fresh.to_device(buffer->data(), values.data(), bytes);
       fresh.to_host(back.data(), buffer->data(), bytes);

@@ -96,7 +96,7 @@ void Staging::to_device(void* to, const void* from, size_t bytes) {
     std::byte* place = static_cast<std::byte*>(chunk.data) + chunk.used;
     std::memcpy(place, source + done, part);
     const CUdeviceptr there = device_pointer(target + done);
-    if (bytes >= least_apart && can_go_apart(chunk))
+    if (apart_ && bytes >= least_apart && can_go_apart(chunk))
       copy_apart(there, chunk, chunk.used, part);
     else
       driver().cuMemcpyHtoDAsync(there, place, part, gpu_.stream());

@@ -1,9 +1,10 @@
 // Copies between host and device through pinned memory.
 //
-// To the device: the source is free again on return, the copy itself happens in stream order. A
-// large one crosses the bus on a stream of its own, while the device computes, into memory that is
-// staging's; in stream order it then only moves from there, which is fast. To the host: waits for
-// the stream and no more. May be used from any thread; copies of one direction take turns.
+// To the device: the source is free again on return, the copy itself happens in stream order. Where
+// copies go *apart*, a large one crosses the bus on a stream of its own, while the device computes,
+// into memory that is staging's; in stream order it then only moves from there. That is not yet
+// measured on a device, so backends do not ask for it. To the host: waits for the stream and no
+// more. May be used from any thread; copies of one direction take turns.
 #pragma once
 #include <encore/jit/cuda/gpu.h>
 
@@ -17,7 +18,7 @@ class Staging {
   static constexpr size_t chunk_bytes = 4 << 20;
   static constexpr size_t least_apart = 64 << 10;  // smaller copies go straight to their place
 
-  explicit Staging(const Gpu& gpu) : gpu_(gpu) {}
+  explicit Staging(const Gpu& gpu, bool apart = false) : gpu_(gpu), apart_(apart) {}
   ~Staging();
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
@@ -45,6 +46,7 @@ class Staging {
   Chunk& next_chunk();
 
   const Gpu& gpu_;
+  bool apart_;
   std::mutex writing_, reading_;
   std::array<Chunk, 4> outgoing_;
   size_t current_ = 0;
