@@ -138,7 +138,7 @@ TEST(DeepGraph, AMillionNodesAreDumped) {
   });
 }
 
-// A bundle's trace.json takes some kilobytes a node while it is written.
+// Its trace.json is told and written in parts.
 TEST(DeepGraph, AHundredThousandNodesAreWrittenAsABundle) {
   WithoutCut guard;
   const int nodes = length() / 10;
@@ -146,10 +146,20 @@ TEST(DeepGraph, AHundredThousandNodesAreWrittenAsABundle) {
       testing::TempDir() + "encore_deep_" + std::to_string(getpid());
   on_a_small_stack([&] {
     const uint32_t listener = write_bundles(folder);
+    size_t largest = 0, all = 0;
+    auto measure = [&](const Event& event) {
+      if (!event.name.starts_with("trace")) return;
+      largest = std::max(largest, event.text.size());
+      all += event.text.size();
+    };
+    const uint32_t second = events::listen(measure, events::bit(EventKind::pass));
     Tensor x = from_vector<float>({1, 5});
     for (int i = 0; i < nodes; ++i) x = -x;
     eval(x);
     events::ignore(listener);
+    events::ignore(second);
+    EXPECT_GT(all, size_t(nodes) * 100);
+    EXPECT_LT(largest, size_t(2) << 20);
   });
   const std::vector<Bundle> bundles = read_bundles(folder);
   ASSERT_EQ(bundles.size(), 1u);

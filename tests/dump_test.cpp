@@ -1,5 +1,6 @@
 // Do the bundles hold what a compilation told, and can encore-dump show it?
 #include <encore/core/error.h>
+#include <encore/core/settings.h>
 #include <encore/lazy/contraction.h>
 #include <encore/lazy/create.h>
 #include <encore/lazy/elementwise.h>
@@ -14,6 +15,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 namespace encore {
@@ -211,6 +213,31 @@ TEST_F(Dump, AProductListsItsMicroKernel) {
   const std::string text = tool("kernels " + folder_ + " 2 --as micro");
   for (const char* part : {"; encore_micro_f32_", " rows of ", "vfmadd", "ret"})
     EXPECT_THAT(text, HasSubstr(part));
+}
+
+TEST_F(Dump, OfAVeryLongTraceThePageHasTheBeginningAndSaysSo) {
+  const int64_t budget = settings().cut_nodes;
+  settings().cut_nodes = 0;
+  listen();
+  Tensor x = full({16}, 1.0);
+  for (int i = 0; i < 12'000; ++i) x = x * 1.5 - 0.5;
+  EXPECT_EQ(x.to_vector<float>()[0], 1.0f);
+  settings().cut_nodes = budget;
+  const auto page = nlohmann::json::parse(tool("html " + folder_ + " --data -o -"));
+  const auto& document = page["traces"][0]["document"];
+  const auto& nodes = document["graphs"][1]["nodes"];
+  const size_t all = document["statistics"]["nodes"], shown = nodes.size();
+  EXPECT_EQ(shown, 20'001u);
+  EXPECT_EQ(document["left_out"]["nodes"], all - 20'000);
+  EXPECT_EQ(nodes.back()["op"], "left out");
+  EXPECT_THAT(std::string(nodes.back()["scope"]), HasSubstr("more nodes"));
+  for (const auto& node : document["graphs"][0]["nodes"])
+    EXPECT_LT(node.value("became", 0u), shown);
+  for (const auto& kernel : document["kernels"])
+    for (const auto& segment : kernel["segments"])
+      for (const auto& node : segment["nodes"]) EXPECT_LT(node, shown);
+  for (const char* list : {"buffers", "refusals"})
+    for (const auto& one : document[list]) EXPECT_LT(one["node"], shown);
 }
 
 TEST(Log, EachWordPrintsItsKinds) {

@@ -1,6 +1,7 @@
 // Is it named rightly why a kernel had to be compiled, and why a trace of another device? And does
 // every reason of the table have a cause that some test injects?
 #include <encore/core/settings.h>
+#include <encore/encore.h>
 #include <encore/trace/runtime.h>
 #include <fmt/format.h>
 

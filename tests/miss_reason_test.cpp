@@ -1,6 +1,7 @@
 // Is every cause of a recompile named rightly: the reason, the user's line, the nearest trace?
 //
 // Each test runs one program twice, with one cause injected in between.
+#include <encore/encore.h>
 #include <encore/trace/known_trace.h>
 #include <encore/trace/runtime.h>
 

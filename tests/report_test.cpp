@@ -440,35 +440,6 @@ TEST_F(Report, ATraceOfTenThousandNodesIsWritten) {
 
 // --- diff ---------------------------------------------------------------------------------------
 
-TEST_F(Report, OfAVeryLongTraceItShowsTheBeginningAndSaysSo) {
-  const int64_t budget = settings().cut_nodes;
-  settings().cut_nodes = 0;
-  const auto bundles = bundles_of([] {
-    Tensor x = full({16}, 1.0);
-    for (int i = 0; i < 12'000; ++i) x = x * 1.5 - 0.5;
-    EXPECT_EQ(x.to_vector<float>()[0], 1.0f);
-  });
-  settings().cut_nodes = budget;
-  const std::string folder = quoted(bundles[0].folder.parent_path());
-  const Json page = Json::parse(tool("html " + folder + " --data -o -").text);
-  const Json& document = page["traces"][0]["document"];
-  const size_t all = document["statistics"]["nodes"], shown = simplified(document).size();
-  EXPECT_GE(all, 24'000u);
-  EXPECT_EQ(shown, 20'001u);
-  EXPECT_EQ(document["left_out"]["nodes"], all - 20'000);
-  EXPECT_EQ(simplified(document).back()["op"], "left out");
-  EXPECT_THAT(std::string(simplified(document).back()["scope"]), HasSubstr("more nodes"));
-  for (const Json& node : document["graphs"][0]["nodes"])
-    if (node.contains("became")) {
-      EXPECT_LT(node["became"], shown);
-    }
-  for (const Json& kernel : document["kernels"])
-    for (const Json& segment : kernel["segments"])
-      for (const Json& node : segment["nodes"]) EXPECT_LT(node, shown);
-  for (const Json& buffer : document["buffers"]) EXPECT_LT(buffer["node"], shown);
-  for (const Json& refusal : document["refusals"]) EXPECT_LT(refusal["node"], shown);
-}
-
 TEST_F(Report, EqualTracesDoNotDiffer) {
   const auto first = bundles_of(train, "it's \"a\""), second = bundles_of(train, "$(b) `c`");
   const std::string a = quoted(root_ / "it's \"a\""), b = quoted(root_ / "$(b) `c`");

@@ -1,7 +1,7 @@
 // What is told of traces and kernels that have to be compiled; for tests that inject the causes.
 #pragma once
 #include <encore/core/events.h>
-#include <encore/encore.h>
+#include <encore/lazy/create.h>
 #include <gmock/gmock.h>
 
 #include <cstdio>
