@@ -71,7 +71,7 @@ Json ShortDocument::read(const std::filesystem::path& file) {
   for (size_t i = 0; i < 2; ++i) {
     Json& graph = document["graphs"][i];
     const size_t kept = graph["nodes"].size();
-    if (kept == all[i]) continue;
+    if (kept < most_nodes || kept >= all[i]) continue;
     if (i == 1) cut_references(document, kept);
     cut(graph["outputs"], kept);
     graph["nodes"].push_back(
