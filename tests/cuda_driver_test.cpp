@@ -88,7 +88,7 @@ TEST(CudaDriverTest, ADeviceNumberTooHighIsAnErrorAtTheUsersLine) {
 TEST(CudaDriverTest, AFailedCallNamesFunctionAndReason) {
   fake_cuda::driver();
   jit::cuda::Gpu gpu(0);
-  jit::cuda::fail_call(1, 2, "cuStreamSynchronize");
+  jit::cuda::fail_call(1, 1, "cuStreamSynchronize");
   try {
     gpu.synchronize();
     FAIL() << "it worked";

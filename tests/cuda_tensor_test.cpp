@@ -392,14 +392,15 @@ std::vector<float> small_program() {
   return all;
 }
 
-/// Lets the n-th driver call fail, for n = 1, 2 … until nothing fails any more; how many did.
-int fail_each_call(jit::cuda::CUresult code, bool forget) {
+/// Lets the n-th driver call fail, for n = 1, 2 … as long as there is one that throws; how many
+/// did. With `stays` all that follow fail, too: what is tried once more then throws as well.
+int fail_each_call(jit::cuda::CUresult code, bool forget, bool stays = false) {
   std::vector<float> expected = small_program();
   int64_t baseline = live_on_gpu();
   for (int n = 1; n < 1000; ++n) {
     if (forget) trace::runtime().clear_caches();
     bool failed = false;
-    jit::cuda::fail_call(n, code);
+    jit::cuda::fail_call(n, code, {}, stays);
     try {
       EXPECT_EQ(small_program(), expected) << n;
     } catch (const Error& error) {
@@ -428,7 +429,7 @@ TEST_F(CudaTensorTest, AFailureAtEveryDriverCallOfAFirstRunIsSurvived) {
 }
 
 TEST_F(CudaTensorTest, NoMemoryAtEveryDriverCallOfAFirstRunIsSurvived) {
-  EXPECT_GE(fail_each_call(jit::cuda::CUDA_ERROR_OUT_OF_MEMORY, true), 8);
+  EXPECT_GE(fail_each_call(jit::cuda::CUDA_ERROR_OUT_OF_MEMORY, true, true), 8);
 }
 
 }  // namespace
