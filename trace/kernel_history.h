@@ -6,7 +6,7 @@
 #include <encore/trace/miss_reason.h>
 
 #include <deque>
-#include <string_view>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -16,7 +16,7 @@ namespace encore::trace {
 struct AskedKernel {
   const jit::Kernel& kernel;  // as it is to be compiled
   Hash128 key;
-  std::string_view device;
+  std::string device;
   uint32_t variant = 0;    // that its sizes want, see jit::Backend::variant
   bool is_joined = false;  // one launch needs it in several sizes
   Location where{};        // the user's line
