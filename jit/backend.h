@@ -110,6 +110,17 @@ class Backend {
   /// Throws Error for bytes that are not this kernel's, or damaged.
   virtual std::shared_ptr<const Executable> load(const Kernel& kernel, const Binary& binary) = 0;
   virtual std::vector<Listing> listings(const Kernel& kernel) = 0;
+
+  /// What only a measurement on the device can tell about a kernel at its sizes, such as which of a
+  /// library's algorithms is fastest: all that the answer depends on, in words. Empty: nothing is
+  /// asked, or it is answered for this process. The kernel has its variant.
+  virtual std::string question(const Kernel&) { return {}; }
+  /// Answers it for all launches to come, by what `known` says or, where that is no answer, by
+  /// measuring; gives the answer as bytes for later processes, or none.
+  virtual std::vector<std::byte> answer(const Kernel&, std::span<const std::byte> known) {
+    return {known.begin(), known.end()};
+  }
+
   /// Launches one after the other, unless the backend knows better. One label and one list of
   /// dependencies a launch.
   virtual std::unique_ptr<Sequence> sequence(std::vector<std::shared_ptr<const Executable>> code,

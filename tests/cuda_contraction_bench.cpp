@@ -227,14 +227,19 @@ class Bench {
 
   double time_cublaslt(const Numbers& kind, const Shape& shape) {
     if (!cublaslt_is_available()) return 0;
-    const CublasLtProduct product({shape.m, shape.n, shape.k, shape.a_transposed,
-                                   shape.b_transposed, kind.memory, kind.precision});
+    CublasLtShape wanted{.m = shape.m, .n = shape.n, .k = shape.k, .c = {shape.n}};
+    wanted.a = {shape.a_transposed ? shape.m : shape.k, 0, shape.a_transposed};
+    wanted.b = {shape.b_transposed ? shape.k : shape.n, 0, shape.b_transposed};
+    wanted.dtype = wanted.result = kind.memory;
+    wanted.rounds = kind.memory == DType::f32 && kind.precision != MatmulPrecision::highest;
+    const CublasLtProduct product(wanted);
+    const CublasLtOperands operands{buffers_[0]->data(), buffers_[1]->data(), nullptr,
+                                    buffers_[2]->data(), buffers_[3]->data()};
     double best = 1e9;
     for (size_t algorithm = 0; algorithm < product.algorithms(); ++algorithm) {
       constexpr int repeats = 50;
       auto enqueue = [&] {
-        for (int i = 0; i < repeats; ++i)
-          product.run(algorithm, buffer(0), buffer(1), buffer(2), buffer(3), gpu_.stream());
+        for (int i = 0; i < repeats; ++i) product.run(algorithm, operands, gpu_.stream());
       };
       best = std::min(best, best_of(enqueue, repeats));
     }

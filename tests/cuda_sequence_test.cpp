@@ -49,6 +49,35 @@ class Adder final : public Launchable {
   unsigned grid_;
 };
 
+/// The same by a library that works on the stream in its own way, in so many operations.
+class Caller final : public Launchable, public LibraryCall {
+ public:
+  explicit Caller(int operations) : operations_(operations) {}
+  void pack(std::span<const Segment> segments, LaunchList& to) const override {
+    size_t block = to.add_block(sizeof(Parameters));
+    Parameters parameters{static_cast<int64_t*>(segments[0].arguments[0]),
+                          int64_t(segments[0].scalars[0])};
+    std::memcpy(to.block(block), &parameters, sizeof parameters);
+    to.launches.push_back({nullptr, {}, block, sizeof parameters, this});
+  }
+  void enqueue(const std::byte* block, CUstream stream) const override {
+    if (fails) throw DeviceError("the library fails", {});
+    Parameters parameters;
+    std::memcpy(&parameters, block, sizeof parameters);
+    for (int i = 1; i < operations_; ++i) fake_cuda::enqueue(stream, [] {});
+    fake_cuda::enqueue(stream, [=] { *parameters.target += parameters.amount; });
+  }
+  void set_scratch(std::byte*, void*) const override { FAIL() << "it asked for none"; }
+  void launch(std::span<const Segment>) const override { FAIL() << "launched by itself"; }
+  size_t bytes() const override { return 0; }
+
+  int& operations() { return operations_; }
+  bool fails = false;
+
+ private:
+  int operations_;
+};
+
 class CudaSequenceTest : public ::testing::Test {
  protected:
   CudaSequenceTest() : fake_(fake_cuda::driver()), gpu_(0), memory_(gpu_) {
@@ -86,6 +115,15 @@ class CudaSequenceTest : public ::testing::Test {
     return GraphSequence(gpu_, memory_, code, std::move(waits_for));
   }
 
+  /// Three launches, the second of them a library's.
+  GraphSequence make_with_call() {
+    caller_ = std::make_shared<Caller>(2);
+    return GraphSequence(
+        gpu_, memory_,
+        {std::make_shared<Adder>(function_, 1), caller_, std::make_shared<Adder>(function_, 1)},
+        {{}, {0}, {1}});
+  }
+
   /// Each launch i adds amounts[i] to *targets[i].
   Progress run(GraphSequence& sequence, std::vector<int64_t*> targets,
                std::vector<uint64_t> amounts) {
@@ -106,6 +144,7 @@ class CudaSequenceTest : public ::testing::Test {
   CUmodule module_ = nullptr;
   CUfunction function_ = nullptr;
   std::vector<std::shared_ptr<Adder>> adders_;
+  std::shared_ptr<Caller> caller_;
 };
 
 TEST_F(CudaSequenceTest, TheFirstRunLaunchesAndLaterOnesReplayOneGraph) {
@@ -249,6 +288,69 @@ TEST_F(CudaSequenceTest, LaunchesThatMustShareScratchMemoryTakeTurns) {
   EXPECT_EQ(adders_[0]->scratch_seen.at(1), adders_[2]->scratch_seen.at(1));
   gpu_.synchronize();
   EXPECT_THAT(amounts_of(fake_.launches), ::testing::ElementsAre(1, 2, 3, 1, 2, 3));
+}
+
+TEST_F(CudaSequenceTest, CallsOfALibraryAreNodesThatAreCapturedAnewWhenTheyMove) {
+  GraphSequence sequence = make_with_call();
+  int64_t a = 0, b = 0, c = 0, d = 0;
+  run(sequence, {&a, &b, &c}, {1, 2, 3});
+  EXPECT_EQ(fake_.calls["cuStreamBeginCapture_v2"], 0);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(run(sequence, {&a, &b, &c}, {1, 2, 3}).graphs, 1u);
+  EXPECT_EQ(fake_.calls["cuStreamBeginCapture_v2"], 1);
+  run(sequence, {&a, &d, &c}, {1, 2, 3});
+  EXPECT_EQ(fake_.calls["cuStreamBeginCapture_v2"], 2);
+  EXPECT_EQ(fake_.calls["cuGraphExecChildGraphNodeSetParams"], 1);
+  EXPECT_EQ(fake_.calls["cuGraphInstantiateWithFlags"], 1);
+  caller_->operations() = 3;  // the library now needs more launches
+  EXPECT_EQ(run(sequence, {&a, &b, &c}, {1, 2, 3}).graphs, 1u);
+  EXPECT_EQ(fake_.calls["cuGraphInstantiateWithFlags"], 2);
+  gpu_.synchronize();
+  EXPECT_THAT(std::vector({a, b, c, d}), ::testing::ElementsAre(6, 10, 18, 2));
+}
+
+TEST_F(CudaSequenceTest, AFailingLibraryLeavesNoCaptureBehind) {
+  {
+    GraphSequence sequence = make_with_call();
+    int64_t a = 0, b = 0, c = 0;
+    run(sequence, {&a, &b, &c}, {1, 1, 1});
+    caller_->fails = true;
+    EXPECT_THROW(run(sequence, {&a, &b, &c}, {1, 1, 1}), DeviceError);
+    caller_->fails = false;
+    EXPECT_EQ(run(sequence, {&a, &b, &c}, {1, 1, 1}).graphs, 1u);
+    gpu_.synchronize();
+    EXPECT_THAT(std::vector({a, b, c}), ::testing::ElementsAre(2, 2, 2));
+  }
+  EXPECT_EQ(fake_.graphs, 0);
+}
+
+TEST_F(CudaSequenceTest, AFailureAroundALibraryLeavesNothingStaleAndNothingBehind) {
+  for (const char* function :
+       {"cuCtxSetCurrent", "cuGraphCreate", "cuGraphAddKernelNode", "cuGraphAddChildGraphNode",
+        "cuStreamBeginCapture", "cuStreamEndCapture", "cuGraphInstantiate",
+        "cuGraphExecKernelNodeSetParams", "cuGraphExecChildGraphNodeSetParams", "cuGraphLaunch"}) {
+    SCOPED_TRACE(function);
+    int64_t a = 0, b = 0, c = 0, d = 0;
+    {
+      GraphSequence sequence = make_with_call();
+      run(sequence, {&a, &b, &c}, {1, 1, 1});
+      fail_call(1, 1, function);
+      int failed = 0;
+      for (auto targets : {std::vector{&a, &b, &c}, {&a, &d, &c}, {&d, &b, &d}}) {
+        try {
+          run(sequence, targets, {1, 1, 1});
+        } catch (const DeviceError&) {
+          ++failed;
+        }
+      }
+      fail_call(0, 0);
+      EXPECT_EQ(failed, 1);
+      run(sequence, {&d, &b, &a}, {5, 6, 7});
+      gpu_.synchronize();
+      EXPECT_EQ(a + b + c + d, 3 + 6 + 18);
+    }
+    EXPECT_EQ(fake_.graphs, 0);
+    EXPECT_EQ(fake_.executable_graphs, 0);
+  }
 }
 
 TEST_F(CudaSequenceTest, AFailureAtEveryCallLeavesNothingStaleAndNothingBehind) {

@@ -93,17 +93,25 @@ struct Event {
 };
 /// The device's clock: each operation takes this long.
 constexpr float milliseconds_per_operation = 0.25f;
+/// A kernel, or what a library enqueued.
 struct Node {
   Launch launch;
   std::vector<Node*> behind;  // those that it waits for
+  std::vector<std::function<void()>> work;
 };
 struct Graph {
   std::vector<std::unique_ptr<Node>> nodes;
 };
 struct ExecutableGraph {
-  std::map<Node*, Launch> launches;
+  std::map<Node*, Node> held;
   std::vector<Node*> order;
 };
+
+/// What libraries enqueued while a stream was captured.
+std::map<CUstream, Graph*>& captures() {
+  static auto& all = *new std::map<CUstream, Graph*>;
+  return all;
+}
 
 int environment(const char* name, int fallback) {
   const char* text = std::getenv(name);
@@ -175,6 +183,22 @@ std::vector<Node*> latest_first(const Graph& graph) {
   return order;
 }
 
+void enqueue(CUstream stream, const Node& node) {
+  if (node.work.empty()) enqueue(stream, node.launch);
+  for (const std::function<void()>& work : node.work) enqueue(stream, work);
+}
+
+std::vector<std::function<void()>> work_of(const Graph& graph) {
+  std::vector<std::function<void()>> work;
+  for (const auto& node : graph.nodes)
+    work.insert(work.end(), node->work.begin(), node->work.end());
+  return work;
+}
+
+void wait_for(Node& node, const CUgraphNode* behind, size_t count) {
+  for (size_t i = 0; i < count; ++i) node.behind.push_back(reinterpret_cast<Node*>(behind[i]));
+}
+
 Launch launch_of(const CUDA_KERNEL_NODE_PARAMS& node) {
   Launch launch =
       make_launch(node.func, node.gridDimX, node.blockDimX, node.sharedMemBytes, node.kernelParams);
@@ -185,6 +209,14 @@ Launch launch_of(const CUDA_KERNEL_NODE_PARAMS& node) {
 }  // namespace
 
 extern "C" encore::fake_cuda::Driver* fake_cuda_driver() { return &state().seen; }
+
+/// For libraries that work on a stream.
+extern "C" void fake_cuda_enqueue(CUstream stream, std::function<void()>* work) {
+  std::lock_guard lock(state().mutex);
+  auto capture = captures().find(stream);
+  if (capture == captures().end()) return enqueue(stream, std::move(*work));
+  capture->second->nodes.push_back(std::make_unique<Node>(Node{{}, {}, {std::move(*work)}}));
+}
 
 // One line a function: its name, its parameters, and what it does besides being counted.
 #define FAKE(symbol, parameters, ...)     \
@@ -219,6 +251,11 @@ FAKE(cuStreamWaitEvent, (CUstream stream, CUevent event, unsigned),
      enqueue(stream, [now] {
        if (now.stream) run_until(*now.stream, now.after);
      });)
+FAKE(cuStreamBeginCapture_v2, (CUstream stream, int), captures()[stream] = new Graph;
+     ++state().seen.graphs;)
+FAKE(cuStreamEndCapture, (CUstream stream, CUgraph* graph),
+     *graph = reinterpret_cast<CUgraph>(captures().at(stream));
+     captures().erase(stream);)
 FAKE(cuEventCreate, (CUevent * event, unsigned), *event = reinterpret_cast<CUevent>(new Event);
      ++state().seen.events;)
 FAKE(cuEventRecord, (CUevent event, CUstream stream), Stream& on = stream_of(stream);
@@ -259,6 +296,11 @@ FAKE(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUst
        std::memcpy(reinterpret_cast<void*>(uintptr_t(to)), reinterpret_cast<void*>(uintptr_t(from)),
                    bytes);
      });)
+FAKE(cuMemsetD32Async, (CUdeviceptr to, unsigned value, size_t count, CUstream stream),
+     enqueue(stream, [=] {
+       for (size_t i = 0; i < count; ++i)
+         std::memcpy(reinterpret_cast<void*>(uintptr_t(to) + 4 * i), &value, 4);
+     });)
 FAKE(cuModuleLoadData, (CUmodule * module, const void* image),
      *module = reinterpret_cast<CUmodule>(new LoadedModule{
          open_image(static_cast<const char*>(image)), {}});
@@ -280,22 +322,34 @@ FAKE(cuGraphAddKernelNode_v2,
      (CUgraphNode * node, CUgraph graph, const CUgraphNode* behind, size_t count,
       const CUDA_KERNEL_NODE_PARAMS* parameters),
      auto& nodes = reinterpret_cast<Graph*>(graph)->nodes;
-     nodes.push_back(std::make_unique<Node>(Node{launch_of(*parameters), {}}));
-     for (size_t i = 0; i < count; ++i) nodes.back()->behind.push_back(
-         reinterpret_cast<Node*>(behind[i]));
+     nodes.push_back(std::make_unique<Node>(Node{launch_of(*parameters), {}, {}}));
+     wait_for(*nodes.back(), behind, count);
+     *node = reinterpret_cast<CUgraphNode>(nodes.back().get());)
+FAKE(cuGraphAddChildGraphNode,
+     (CUgraphNode * node, CUgraph graph, const CUgraphNode* behind, size_t count, CUgraph child),
+     auto& nodes = reinterpret_cast<Graph*>(graph)->nodes;
+     nodes.push_back(std::make_unique<Node>(Node{
+         {}, {}, work_of(*reinterpret_cast<Graph*>(child))}));
+     wait_for(*nodes.back(), behind, count);
      *node = reinterpret_cast<CUgraphNode>(nodes.back().get());)
 FAKE(cuGraphInstantiateWithFlags, (CUgraphExec * executable, CUgraph graph, unsigned long long),
      auto* made = new ExecutableGraph;
      made->order = latest_first(*reinterpret_cast<Graph*>(graph));
-     for (Node * node : made->order) made->launches[node] = node->launch;
+     for (Node * node : made->order) made->held[node] = *node;
      *executable = reinterpret_cast<CUgraphExec>(made); ++state().seen.executable_graphs;)
 FAKE(cuGraphExecKernelNodeSetParams_v2,
      (CUgraphExec executable, CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS* parameters),
-     auto& launches = reinterpret_cast<ExecutableGraph*>(executable)->launches;
-     launches.at(reinterpret_cast<Node*>(node)) = launch_of(*parameters);)
+     auto& held = reinterpret_cast<ExecutableGraph*>(executable)->held;
+     held.at(reinterpret_cast<Node*>(node)).launch = launch_of(*parameters);)
+FAKE(cuGraphExecChildGraphNodeSetParams, (CUgraphExec executable, CUgraphNode node, CUgraph child),
+     auto& held = reinterpret_cast<ExecutableGraph*>(executable)->held;
+     auto& work = held.at(reinterpret_cast<Node*>(node)).work;
+     auto wanted = work_of(*reinterpret_cast<Graph*>(child));
+     if (work.size() != wanted.size()) return CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE;
+     work = std::move(wanted);)
 FAKE(cuGraphLaunch, (CUgraphExec executable, CUstream stream),
      auto* graph = reinterpret_cast<ExecutableGraph*>(executable);
-     for (Node * node : graph->order) enqueue(stream, graph->launches.at(node));)
+     for (Node * node : graph->order) enqueue(stream, graph->held.at(node));)
 FAKE(cuGraphExecDestroy, (CUgraphExec executable),
      delete reinterpret_cast<ExecutableGraph*>(executable);
      --state().seen.executable_graphs;)

@@ -42,6 +42,9 @@ struct Driver {
 /// The driver of this process, which Encore opens as well: to be called before CUDA is touched.
 Driver& driver();
 
+/// Puts work onto a stream of the fake, as libraries do.
+void enqueue(void* stream, std::function<void()> work);
+
 /// True where this process has a GPU of its own (and ENCORE_TEST_EMULATE is not set); otherwise
 /// opens the fake, so that CUDA works in either case.
 bool use_gpu_or_fake();

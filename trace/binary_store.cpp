@@ -8,7 +8,8 @@
 namespace encore::trace {
 namespace {
 
-constexpr std::string_view binary_kind = "kernel", extents_kind = "extents", code_kind = "code";
+constexpr std::string_view binary_kind = "kernel", extents_kind = "extents", code_kind = "code",
+                           choice_kind = "choice";
 
 /// What the last byte of a kernel's entry says of the bytes before it.
 enum class Holds : uint8_t { all, reference };  // a reference: the shared code's name stands last
@@ -119,6 +120,14 @@ std::optional<Hash128> BinaryStore::first_extents(std::string_view structure_key
   if (!bytes || bytes->size() != sizeof extents) return std::nullopt;
   std::memcpy(&extents, bytes->data(), sizeof extents);
   return extents;
+}
+
+std::vector<std::byte> BinaryStore::choice(std::string_view question) {
+  return read(choice_kind, question).value_or(std::vector<std::byte>());
+}
+
+void BinaryStore::store_choice(std::string_view question, std::span<const std::byte> answer) {
+  if (disk()) write(choice_kind, question, answer);
 }
 
 void BinaryStore::store_first_extents(std::string_view structure_key, Hash128 extents) {

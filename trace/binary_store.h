@@ -4,7 +4,7 @@
 // whoever would compile the same. Beside it each structure (the text without its extents) has an
 // entry that says which extents it was first compiled for: a process that comes with others makes
 // the generic kernel at once. Code that several kernels share is an entry of its own, named by its
-// hash, which theirs refer to.
+// hash, which theirs refer to. What was measured stands under all that it depends on.
 //
 // Used under the runtime's lock.
 #pragma once
@@ -28,6 +28,10 @@ class BinaryStore {
   /// The key of the first extents' kernel of a structure.
   std::optional<Hash128> first_extents(std::string_view structure_key);
   void store_first_extents(std::string_view structure_key, Hash128 extents);
+
+  /// What a device was measured to do best; see Backend::question. Empty: it is not known.
+  std::vector<std::byte> choice(std::string_view question);
+  void store_choice(std::string_view question, std::span<const std::byte> answer);
 
   /// The next use reads the settings anew.
   void close();

@@ -205,6 +205,19 @@ class KernelStore::Batch {
   std::unordered_map<Hash128, Hash128, HashOfHash128> first_extents_;
 };
 
+void KernelStore::choose(jit::Backend& backend, const KernelRequest& request) {
+  if (!request.kernel->contraction) return;
+  Kernel kernel = *request.kernel;
+  kernel.variant = backend.variant(kernel);
+  const std::string question = backend.question(kernel);
+  if (question.empty()) return;
+  const std::vector<std::byte> known = stored_.choice(question);
+  const std::vector<std::byte> answer = backend.answer(kernel, known);
+  if (answer.empty() || answer == known) return;
+  ++counters().choices_measured;
+  stored_.store_choice(question, answer);
+}
+
 std::vector<KernelStore::Code> KernelStore::get(jit::Backend& backend,
                                                 std::span<const KernelRequest> requests) {
   std::vector<Code> result(requests.size());
@@ -213,6 +226,7 @@ std::vector<KernelStore::Code> KernelStore::get(jit::Backend& backend,
   batch.compile();
   batch.note(result);
   batch.store();
+  for (const KernelRequest& request : requests) choose(backend, request);
   return result;
 }
 

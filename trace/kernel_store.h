@@ -2,7 +2,8 @@
 // comes with others, one generic kernel with all sizes as arguments serves every further shape.
 //
 // A kernel is looked for in memory, then on disk, and compiled only where neither has it: first
-// with its own extents, then the generic one.
+// with its own extents, then the generic one. What its backend wants measured for the sizes at hand
+// is measured then, unless the disk knows.
 //
 // Used under the runtime's lock.
 #pragma once
@@ -46,6 +47,7 @@ class KernelStore {
  private:
   class Batch;
   Code counted(Code code);
+  void choose(jit::Backend& backend, const KernelRequest& request);
 
   cache::Lru<Hash128, Code, HashOfHash128> executables_;
   cache::Lru<Hash128, Hash128, HashOfHash128>

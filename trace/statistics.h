@@ -17,6 +17,7 @@ namespace encore::trace {
   STATISTIC(trace_misses, "syncs that were planned and compiled")                \
   STATISTIC(kernels_compiled, "kernels compiled")                                \
   STATISTIC(kernels_loaded, "kernels loaded from the disk cache instead")        \
+  STATISTIC(choices_measured, "choices that were made by measuring on a device") \
   STATISTIC(disk_misses, "reads of the disk cache that found nothing good")      \
   STATISTIC(disk_rejects, "of them, those that found something damaged")         \
   STATISTIC(launches, "kernel launches")                                         \

@@ -51,6 +51,9 @@ uint32_t contraction_variant(const Kernel& kernel, const Target& target);
 uint32_t choose_plan(const Kernel& kernel, const ContractionSchedule& schedule,
                      const int64_t* sizes);
 
+/// Seconds that a launch takes by the formula that plans are chosen by, for the sizes as they are.
+double planned_seconds(const Kernel& kernel, const Target& target);
+
 /// The launch of `plan` (the function's number is left 0); no blocks where there is nothing to do.
 Geometry contraction_geometry(const Kernel& kernel, const ContractionPlan& plan,
                               const int64_t* sizes);

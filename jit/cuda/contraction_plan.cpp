@@ -159,6 +159,14 @@ uint32_t choose_plan(const Kernel& kernel, const ContractionSchedule& schedule,
   return best;
 }
 
+double planned_seconds(const Kernel& kernel, const Target& target) {
+  const ContractionSchedule schedule{candidates(kernel, target)};
+  std::vector<int64_t> sizes;
+  for (const Size& size : kernel.sizes) sizes.push_back(size.value);
+  const ContractionPlan& plan = schedule.plans[choose_plan(kernel, schedule, sizes.data())];
+  return 1e-12 * double(cost_of(extents_of(kernel, sizes.data()), plan));
+}
+
 Geometry contraction_geometry(const Kernel& kernel, const ContractionPlan& plan,
                               const int64_t* sizes) {
   Geometry geometry;

@@ -4,10 +4,12 @@
 #include <encore/jit/cuda/driver.h>
 #include <fmt/format.h>
 
+#include <cstring>
+
 namespace encore::jit::cuda {
 namespace {
 
-// CUBLASLT(function, parameter types …): every function that is called. All return a status.
+// CUBLASLT(function, parameter types …): every function that is called and returns a status.
 #define ENCORE_CUBLASLT(CUBLASLT)                                                                \
   CUBLASLT(cublasLtCreate, void**)                                                               \
   CUBLASLT(cublasLtMatmulDescCreate, void**, int, int)                                           \
@@ -15,6 +17,7 @@ namespace {
   CUBLASLT(cublasLtMatmulDescSetAttribute, void*, int, const void*, size_t)                      \
   CUBLASLT(cublasLtMatrixLayoutCreate, void**, int, uint64_t, uint64_t, int64_t)                 \
   CUBLASLT(cublasLtMatrixLayoutDestroy, void*)                                                   \
+  CUBLASLT(cublasLtMatrixLayoutSetAttribute, void*, int, const void*, size_t)                    \
   CUBLASLT(cublasLtMatmulPreferenceCreate, void**)                                               \
   CUBLASLT(cublasLtMatmulPreferenceDestroy, void*)                                               \
   CUBLASLT(cublasLtMatmulPreferenceSetAttribute, void*, int, const void*, size_t)                \
@@ -26,8 +29,19 @@ namespace {
 // From cublasLt.h, cublas_api.h and library_types.h.
 constexpr int compute_f32 = 68, compute_tf32 = 77;
 constexpr int real_f32 = 0, real_f16 = 2, real_bf16 = 14;
-constexpr int transpose_first = 3, transpose_second = 4, transposed = 1;
-constexpr int most_workspace_bytes = 1;
+enum OperationAttribute : int {
+  transpose_first = 3,
+  transpose_second = 4,
+  epilogue = 7,
+  bias_pointer = 8,
+  bias_type = 26
+};
+constexpr int transposed = 1, epilogue_relu = 2, epilogue_bias = 4;
+enum LayoutAttribute : int { batch_count = 5, batch_offset = 6 };
+enum PreferenceAttribute : int { most_workspace = 1, reductions = 3, first_alignment = 5 };
+// Parts of a sum are added in f32, whatever the result is stored as.
+constexpr uint32_t reductions_in_f32 = 2;
+constexpr uint32_t operand_alignment = 16;
 constexpr int most_algorithms = 8;
 
 struct Library {
@@ -35,17 +49,30 @@ struct Library {
   ENCORE_CUBLASLT(CUBLASLT)
 #undef CUBLASLT
   void* handle = nullptr;
+  size_t version = 0;
+  std::string failure;
 
   Library() {
     const std::vector<std::string> names = {"libcublasLt.so.13", "libcublasLt.so.12"};
     library_ = SharedLibrary(names, search_folders());
+    failure = library_.failure();
     if (!library_.is_open()) return;
-#define CUBLASLT(function, ...)                                                \
-  function = reinterpret_cast<int (*)(__VA_ARGS__)>(library_.find(#function)); \
-  if (!function) return;
+    auto find = [&](const char* name) {
+      void* address = library_.find(name);
+      if (!address && failure.empty()) failure = fmt::format("{} has no {}", library_.name(), name);
+      return address;
+    };
+#define CUBLASLT(function, ...) function = reinterpret_cast<int (*)(__VA_ARGS__)>(find(#function));
     ENCORE_CUBLASLT(CUBLASLT)
 #undef CUBLASLT
-    if (cublasLtCreate(&handle)) handle = nullptr;
+    auto tell_version = reinterpret_cast<size_t (*)()>(find("cublasLtGetVersion"));
+    if (!failure.empty()) return;
+    version = tell_version();
+    const int status = cublasLtCreate(&handle);
+    if (status == 0) return;
+    handle = nullptr;
+    failure =
+        fmt::format("{} does not start: cublasLtCreate gave status {}", library_.name(), status);
   }
 
  private:
@@ -58,66 +85,145 @@ Library& library() {
 }
 
 void check(int status, const char* function) {
-  if (status) throw Error(fmt::format("{} failed with status {}", function, status), {});
+  if (status)
+    throw DeviceError(fmt::format("cuBLASLt: {} failed with status {}", function, status), {},
+                      "ENCORE_CUBLASLT=off lets generated code make all products");
 }
 
 int type_of(DType dtype) {
   return dtype == DType::bf16 ? real_bf16 : dtype == DType::f16 ? real_f16 : real_f32;
 }
 
+std::string describe_matrix(const CublasLtMatrix& matrix) {
+  return fmt::format("{}{} + {}", matrix.leading, matrix.transposed ? " transposed" : "",
+                     matrix.batch_stride);
+}
+
 }  // namespace
 
 bool cublaslt_is_available() { return library().handle != nullptr; }
+const std::string& cublaslt_failure() { return library().failure; }
+size_t cublaslt_version() { return library().version; }
 
-// The library's matrices are column-major: it computes C^T = B^T A^T, B being its first operand.
-CublasLtProduct::CublasLtProduct(const CublasLtShape& shape) {
-  if (!cublaslt_is_available()) throw DeviceUnavailable("there is no cuBLASLt", {});
-  Library& lt = library();
-  const bool rounds = shape.dtype == DType::f32 && shape.precision != MatmulPrecision::highest;
-  const int type = type_of(shape.dtype);
-  check(lt.cublasLtMatmulDescCreate(&operation_, rounds ? compute_tf32 : compute_f32, real_f32),
-        "cublasLtMatmulDescCreate");
-  if (shape.b_transposed)
-    lt.cublasLtMatmulDescSetAttribute(operation_, transpose_first, &transposed, sizeof transposed);
-  if (shape.a_transposed)
-    lt.cublasLtMatmulDescSetAttribute(operation_, transpose_second, &transposed, sizeof transposed);
-  auto layout = [&](void*& made, int64_t columns, int64_t rows) {
-    check(lt.cublasLtMatrixLayoutCreate(&made, type, uint64_t(columns), uint64_t(rows), columns),
-          "cublasLtMatrixLayoutCreate");
-  };
-  shape.b_transposed ? layout(layouts_[0], shape.k, shape.n)
-                     : layout(layouts_[0], shape.n, shape.k);
-  shape.a_transposed ? layout(layouts_[1], shape.m, shape.k)
-                     : layout(layouts_[1], shape.k, shape.m);
-  layout(layouts_[2], shape.n, shape.m);
-  void* preference = nullptr;
-  check(lt.cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate");
-  lt.cublasLtMatmulPreferenceSetAttribute(preference, most_workspace_bytes, &workspace_bytes,
-                                          sizeof workspace_bytes);
-  algorithms_.resize(most_algorithms);
-  int found = 0;
-  const int status = lt.cublasLtMatmulAlgoGetHeuristic(
-      lt.handle, operation_, layouts_[0], layouts_[1], layouts_[2], layouts_[2], preference,
-      most_algorithms, algorithms_.data(), &found);
-  lt.cublasLtMatmulPreferenceDestroy(preference);
-  algorithms_.resize(status ? 0 : size_t(found));
+std::string to_text(const CublasLtShape& shape) {
+  return fmt::format("{} x ({} x {} x {}), a {}, b {}, c {}, {}{} to {}{}{}", shape.batch, shape.m,
+                     shape.k, shape.n, describe_matrix(shape.a), describe_matrix(shape.b),
+                     describe_matrix(shape.c), name_of(shape.dtype), shape.rounds ? " as tf32" : "",
+                     name_of(shape.result), shape.bias ? ", bias" : "", shape.relu ? ", relu" : "");
 }
 
-CublasLtProduct::~CublasLtProduct() {
+CublasLtProduct::CublasLtProduct(const CublasLtShape& shape) : shape_(shape) {
+  if (!cublaslt_is_available())
+    throw DeviceUnavailable("there is no cuBLASLt: " + cublaslt_failure(), {});
+  try {
+    describe();
+    find_algorithms();
+  } catch (...) {
+    release();
+    throw;
+  }
+}
+
+// The library's matrices are column-major: it computes C^T = B^T A^T, B being its first operand. A
+// bias of our columns is one of its rows, as it wants.
+void CublasLtProduct::describe() {
+  Library& lt = library();
+  check(lt.cublasLtMatmulDescCreate(&operation_, shape_.rounds ? compute_tf32 : compute_f32,
+                                    real_f32),
+        "cublasLtMatmulDescCreate");
+  auto set = [&](int which, int value) {
+    check(lt.cublasLtMatmulDescSetAttribute(operation_, which, &value, sizeof value),
+          "cublasLtMatmulDescSetAttribute");
+  };
+  if (shape_.b.transposed) set(transpose_first, transposed);
+  if (shape_.a.transposed) set(transpose_second, transposed);
+  if (shape_.bias || shape_.relu)
+    set(epilogue, (shape_.bias ? epilogue_bias : 0) | (shape_.relu ? epilogue_relu : 0));
+  if (shape_.bias) set(bias_type, type_of(shape_.result));
+  auto layout = [&](void*& made, DType dtype, const CublasLtMatrix& matrix, int64_t rows,
+                    int64_t columns) {
+    if (matrix.transposed) std::swap(rows, columns);
+    check(lt.cublasLtMatrixLayoutCreate(&made, type_of(dtype), uint64_t(columns), uint64_t(rows),
+                                        matrix.leading),
+          "cublasLtMatrixLayoutCreate");
+    if (shape_.batch == 1) return;
+    const int count = int(shape_.batch);
+    int status = lt.cublasLtMatrixLayoutSetAttribute(made, batch_count, &count, sizeof count);
+    if (status == 0)
+      status = lt.cublasLtMatrixLayoutSetAttribute(made, batch_offset, &matrix.batch_stride,
+                                                   sizeof matrix.batch_stride);
+    check(status, "cublasLtMatrixLayoutSetAttribute");
+  };
+  layout(layouts_[0], shape_.dtype, shape_.b, shape_.k, shape_.n);
+  layout(layouts_[1], shape_.dtype, shape_.a, shape_.m, shape_.k);
+  layout(layouts_[2], shape_.result, shape_.c, shape_.m, shape_.n);
+}
+
+void CublasLtProduct::find_algorithms() {
+  Library& lt = library();
+  void* preference = nullptr;
+  check(lt.cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate");
+  int status = 0;
+  const char* function = "cublasLtMatmulPreferenceSetAttribute";
+  auto prefer = [&](int which, auto value) {
+    if (status == 0)
+      status = lt.cublasLtMatmulPreferenceSetAttribute(preference, which, &value, sizeof value);
+  };
+  prefer(most_workspace, most_workspace_bytes);
+  prefer(reductions, reductions_in_f32);
+  for (int operand = 0; operand < 4; ++operand)
+    prefer(first_alignment + operand, operand_alignment);
+  algorithms_.resize(most_algorithms);
+  int found = 0;
+  if (status == 0) {
+    function = "cublasLtMatmulAlgoGetHeuristic";
+    status = lt.cublasLtMatmulAlgoGetHeuristic(lt.handle, operation_, layouts_[0], layouts_[1],
+                                               layouts_[2], layouts_[2], preference,
+                                               most_algorithms, algorithms_.data(), &found);
+  }
+  lt.cublasLtMatmulPreferenceDestroy(preference);
+  check(status, function);
+  algorithms_.resize(size_t(found));
+  std::erase_if(algorithms_, [](const Algorithm& one) { return one.state != 0; });
+  if (algorithms_.empty())
+    throw DeviceError("cuBLASLt has no algorithm for " + to_text(shape_), {});
+}
+
+CublasLtProduct::~CublasLtProduct() { release(); }
+
+void CublasLtProduct::release() noexcept {
   for (void* layout : layouts_)
     if (layout) library().cublasLtMatrixLayoutDestroy(layout);
   if (operation_) library().cublasLtMatmulDescDestroy(operation_);
 }
 
-void CublasLtProduct::run(size_t algorithm, CUdeviceptr a, CUdeviceptr b, CUdeviceptr c,
-                          CUdeviceptr workspace, CUstream stream) const {
+void CublasLtProduct::run(size_t algorithm, const CublasLtOperands& operands,
+                          CUstream stream) const {
+  Library& lt = library();
   const float one = 1, zero = 0;
-  auto pointer = [](CUdeviceptr at) { return reinterpret_cast<void*>(at); };
-  check(library().cublasLtMatmul(library().handle, operation_, &one, pointer(b), layouts_[0],
-                                 pointer(a), layouts_[1], &zero, pointer(c), layouts_[2],
-                                 pointer(c), layouts_[2], algorithms_.at(algorithm).algorithm,
-                                 pointer(workspace), workspace_bytes, stream),
+  const Algorithm& chosen = algorithms_.at(algorithm);
+  std::lock_guard lock(mutex_);
+  if (shape_.bias)
+    check(lt.cublasLtMatmulDescSetAttribute(operation_, bias_pointer, &operands.bias,
+                                            sizeof operands.bias),
+          "cublasLtMatmulDescSetAttribute");
+  check(lt.cublasLtMatmul(lt.handle, operation_, &one, operands.b, layouts_[0], operands.a,
+                          layouts_[1], &zero, operands.c, layouts_[2], operands.c, layouts_[2],
+                          chosen.algorithm, operands.workspace, chosen.workspace_bytes, stream),
         "cublasLtMatmul");
+}
+
+std::vector<std::byte> CublasLtProduct::bytes(size_t algorithm) const {
+  std::vector<std::byte> bytes(sizeof Algorithm::algorithm);
+  std::memcpy(bytes.data(), algorithms_.at(algorithm).algorithm, bytes.size());
+  return bytes;
+}
+
+size_t CublasLtProduct::find(std::span<const std::byte> bytes) const {
+  if (bytes.size() != sizeof Algorithm::algorithm) return algorithms();
+  for (size_t i = 0; i < algorithms(); ++i)
+    if (std::memcmp(algorithms_[i].algorithm, bytes.data(), bytes.size()) == 0) return i;
+  return algorithms();
 }
 
 }  // namespace encore::jit::cuda

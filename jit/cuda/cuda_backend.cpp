@@ -5,6 +5,7 @@
 #include <encore/jit/cuda/cuda_backend.h>
 #include <encore/jit/cuda/executable.h>
 #include <encore/jit/cuda/generate.h>
+#include <encore/jit/cuda/library_executable.h>
 #include <encore/jit/cuda/nvrtc.h>
 #include <encore/jit/cuda/sequence.h>
 #include <encore/jit/cuda/staging.h>
@@ -13,6 +14,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <unordered_map>
 
 namespace encore::jit::cuda {
@@ -28,7 +30,12 @@ std::string symbol_of(const Kernel& kernel) { return "k" + key_of(kernel).hex();
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(int index)
-      : gpu_(index), memory_(gpu_), staging_(gpu_), timer_(gpu_), compiler_(nvrtc_version()) {}
+      : gpu_(index),
+        memory_(gpu_),
+        staging_(gpu_),
+        timer_(gpu_),
+        products_(gpu_, memory_),
+        compiler_(nvrtc_version()) {}
 
   std::string name() const override { return fmt::format("cuda:{}", gpu_.index()); }
   std::string fingerprint() const override {
@@ -46,15 +53,17 @@ class CudaBackend final : public Backend {
   }
 
   uint32_t variant(const Kernel& kernel) const override {
-    return kernel.contraction ? choose_product(kernel, target()) : 0;
+    return kernel.contraction ? choose_product(kernel, target(), products_) : 0;
   }
 
   std::vector<Binary> compile(std::span<const Kernel* const> kernels) override {
-    const std::vector<std::vector<size_t>> programs = programs_of(kernels);
+    std::vector<std::optional<Kernel>> written;
+    for (const Kernel* kernel : kernels) written.push_back(written_part(*kernel));
+    const std::vector<std::vector<size_t>> programs = programs_of(written);
     std::vector<std::string> sources;
     for (const std::vector<size_t>& program : programs) {
       std::vector<const Kernel*> together;
-      for (size_t i : program) together.push_back(kernels[i]);
+      for (size_t i : program) together.push_back(&*written[i]);
       sources.push_back(source(together));
     }
     std::vector<std::vector<std::byte>> cubins =
@@ -67,19 +76,38 @@ class CudaBackend final : public Backend {
         binaries[i] = is_shared ? seal_shared(*kernels[i], fingerprint(), cubin)
                                 : seal(*kernels[i], fingerprint(), *cubin);
     }
+    for (size_t i = 0; i < kernels.size(); ++i)
+      if (!written[i]) binaries[i] = seal(*kernels[i], fingerprint(), {});
     return binaries;
   }
 
   std::shared_ptr<const Executable> load(const Kernel& kernel, const Binary& binary) override {
     std::span<const std::byte> cubin = unseal(kernel, fingerprint(), binary);
-    return std::make_shared<KernelExecutable>(gpu_, memory_, LaunchLayout(kernel, target()),
-                                              module(cubin), symbol_of(kernel), cubin.size());
+    if (!is_by_library(kernel)) return load_written(kernel, cubin);
+    SplitContraction split = split_for_library(kernel);
+    auto epilogue = split.epilogue ? load_written(*split.epilogue, cubin) : nullptr;
+    return std::make_shared<LibraryExecutable>(gpu_, memory_, products_, kernel, std::move(split),
+                                               std::move(epilogue));
   }
 
   std::vector<Listing> listings(const Kernel& kernel) override {
-    const Kernel* one[] = {&kernel};
+    Kernel shown = kernel;
+    shown.variant = kernel.variant ? kernel.variant : variant(kernel);
+    const std::string remark = library_remark(shown);
+    const std::optional<Kernel> written = written_part(shown);
+    if (!written) return {{"cuda", remark}};
+    const Kernel* one[] = {&*written};
     std::string text = source(one);
-    return {{"cuda", text}, {"ptx", compile_to_ptx(text, gpu_.compute_capability())}};
+    return {{"cuda", remark + text}, {"ptx", compile_to_ptx(text, gpu_.compute_capability())}};
+  }
+
+  std::string question(const Kernel& kernel) override {
+    if (!is_by_library(kernel)) return {};
+    const auto shape = library_shape(kernel);
+    return shape ? products_.question(*shape) : std::string();
+  }
+  std::vector<std::byte> answer(const Kernel& kernel, std::span<const std::byte> known) override {
+    return products_.choose(library_shape(kernel).value(), known);
   }
 
   std::unique_ptr<Sequence> sequence(std::vector<std::shared_ptr<const Executable>> code,
@@ -113,14 +141,42 @@ class CudaBackend final : public Backend {
  private:
   Target target() const { return {gpu_.compute_capability(), settings().strict}; }
 
+  static bool is_by_library(const Kernel& kernel) {
+    return kernel.contraction && kernel.variant == library_variant;
+  }
+
+  static SplitContraction split_for_library(const Kernel& kernel) {
+    if (auto split = split_contraction(kernel)) return *std::move(split);
+    throw Error("kernel '" + kernel.name + "' is no product for cuBLASLt", {});
+  }
+
+  /// The kernel that code is generated for: what the library leaves to do; nothing where that is
+  /// nothing.
+  static std::optional<Kernel> written_part(const Kernel& kernel) {
+    if (!is_by_library(kernel)) return kernel;
+    return split_for_library(kernel).epilogue;
+  }
+
+  static std::string library_remark(const Kernel& kernel) {
+    const auto shape = is_by_library(kernel) ? library_shape(kernel) : std::nullopt;
+    return shape ? fmt::format("// by cublasLtMatmul: {}\n", to_text(*shape)) : std::string();
+  }
+
+  std::shared_ptr<const KernelExecutable> load_written(const Kernel& kernel,
+                                                       std::span<const std::byte> cubin) {
+    return std::make_shared<KernelExecutable>(gpu_, memory_, LaunchLayout(kernel, target()),
+                                              module(cubin), symbol_of(kernel), cubin.size());
+  }
+
   /// Kernels by their numbers, the dearest programs first.
-  static std::vector<std::vector<size_t>> programs_of(std::span<const Kernel* const> kernels) {
+  static std::vector<std::vector<size_t>> programs_of(
+      std::span<const std::optional<Kernel>> kernels) {
     std::vector<std::vector<size_t>> programs;
     for (size_t i = 0; i < kernels.size(); ++i)
-      if (kernels[i]->contraction) programs.push_back({i});
+      if (kernels[i] && kernels[i]->contraction) programs.push_back({i});
     const size_t alone = programs.size();
     for (size_t i = 0; i < kernels.size(); ++i) {
-      if (kernels[i]->contraction) continue;
+      if (!kernels[i] || kernels[i]->contraction) continue;
       if (programs.size() == alone || programs.back().size() == most_kernels_per_program)
         programs.emplace_back();
       programs.back().push_back(i);
@@ -159,6 +215,7 @@ class CudaBackend final : public Backend {
   DeviceMemory memory_;
   Staging staging_;
   LaunchTimer timer_;
+  mutable LibraryProducts products_;
   std::string compiler_;
   std::mutex modules_mutex_;
   std::unordered_map<Hash128, std::weak_ptr<const Module>, HashOfHash128> modules_;

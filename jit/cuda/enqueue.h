@@ -3,13 +3,18 @@
 #include <encore/jit/cuda/launch_list.h>
 #include <encore/jit/cuda/memory.h>
 
+#include <memory>
+#include <utility>
+#include <vector>
+
 namespace encore::jit::cuda {
 
-/// Scratch memory of the launches that are enqueued while it lives. Giving it back right after they
-/// are enqueued is safe: whoever gets it next is enqueued behind them.
+/// Scratch memory, and temporaries, of the launches that are enqueued while it lives. Giving it
+/// back right after they are enqueued is safe: whoever gets it next is enqueued behind them.
 class Scratch {
  public:
-  Scratch(DeviceMemory& memory, LaunchList& launches) : memory_(memory) {
+  Scratch(DeviceMemory& memory, LaunchList& launches)
+      : memory_(memory), temporaries_(std::move(launches.temporaries)) {
     if (launches.scratch_bytes == 0) return;
     data_ = memory_.allocate(launches.scratch_bytes);
     launches.set_scratch(data_);
@@ -22,6 +27,7 @@ class Scratch {
 
  private:
   DeviceMemory& memory_;
+  std::vector<std::shared_ptr<void>> temporaries_;
   void* data_ = nullptr;
 };
 

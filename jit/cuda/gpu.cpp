@@ -42,6 +42,26 @@ void Gpu::synchronize() const {
   driver().cuStreamSynchronize(stream_);
 }
 
+CUgraph Gpu::capture(const std::function<void(CUstream)>& enqueue) const {
+  std::lock_guard lock(capture_mutex_);
+  enter();
+  Driver& cuda = driver();
+  if (!capture_stream_) cuda.cuStreamCreate(&capture_stream_, CU_STREAM_NON_BLOCKING);
+  cuda.cuStreamBeginCapture(capture_stream_, CU_STREAM_CAPTURE_MODE_RELAXED);
+  CUgraph graph = nullptr;
+  try {
+    enqueue(capture_stream_);
+    cuda.cuStreamEndCapture(capture_stream_, &graph);
+    return graph;
+  } catch (...) {
+    cuda.cuStreamEndCapture.status(capture_stream_, &graph);
+    if (graph) cuda.cuGraphDestroy.status(graph);
+    cuda.cuStreamDestroy.status(capture_stream_);  // whatever state it is in
+    capture_stream_ = nullptr;
+    throw;
+  }
+}
+
 Gpu::Bytes Gpu::bytes() const {
   enter();
   Bytes bytes{};

@@ -6,6 +6,8 @@
 #include <encore/jit/cuda/driver.h>
 
 #include <cstddef>
+#include <functional>
+#include <mutex>
 #include <string>
 
 namespace encore::jit::cuda {
@@ -29,6 +31,10 @@ class Gpu {
   /// Waits for all that was enqueued.
   void synchronize() const;
 
+  /// What `enqueue` puts onto the stream that it is given, as a graph; the caller destroys it. That
+  /// stream is no one else's, so what others enqueue meanwhile is not in the graph.
+  CUgraph capture(const std::function<void(CUstream)>& enqueue) const;
+
   struct Bytes {
     size_t free, total;
   };
@@ -41,6 +47,8 @@ class Gpu {
   std::string name_;
   CUcontext context_ = nullptr;
   CUstream stream_ = nullptr;
+  mutable std::mutex capture_mutex_;  // guards what follows
+  mutable CUstream capture_stream_ = nullptr;
 };
 
 }  // namespace encore::jit::cuda

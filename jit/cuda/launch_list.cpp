@@ -9,6 +9,7 @@ void LaunchList::clear() {
   blocks.clear();
   needs_scratch.clear();
   scratch_bytes = 0;
+  temporaries.clear();
 }
 
 size_t LaunchList::add_block(size_t bytes) {

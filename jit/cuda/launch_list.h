@@ -8,6 +8,7 @@
 #include <encore/jit/cuda/geometry.h>
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -15,11 +16,20 @@ namespace encore::jit::cuda {
 
 class Launchable;
 
+/// What a library enqueues in its own way.
+class LibraryCall {
+ public:
+  virtual ~LibraryCall() = default;
+  virtual void enqueue(const std::byte* block, CUstream stream) const = 0;
+};
+
 struct LaunchList {
   struct Launch {
     CUfunction function;
     Geometry geometry;
-    size_t block, block_bytes;  // its parameters in `blocks`
+    size_t block, block_bytes;          // its parameters in `blocks`
+    const LibraryCall* call = nullptr;  // then there is no function
+    bool is_behind = false;             // the launch before it, though the blocks differ
   };
   struct NeedsScratch {
     const Launchable* code;
@@ -32,6 +42,8 @@ struct LaunchList {
   std::vector<std::byte> blocks;
   std::vector<NeedsScratch> needs_scratch;
   size_t scratch_bytes = 0;  // as long as launches take turns they share the memory
+  /// Memory that launches share beside that. It may be given back once all are enqueued.
+  std::vector<std::shared_ptr<void>> temporaries;
 
   void clear();
   /// Room for one more block; its place in `blocks`.

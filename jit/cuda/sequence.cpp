@@ -32,6 +32,22 @@ struct NodeParameters {
   CUDA_KERNEL_NODE_PARAMS node;
 };
 
+/// What a library enqueues for a launch, while it lives.
+class CapturedCall {
+ public:
+  CapturedCall(const Gpu& gpu, const LaunchList& launches, const LaunchList::Launch& launch)
+      : graph_(gpu.capture([&](CUstream stream) {
+          launch.call->enqueue(launches.block(launch.block), stream);
+        })) {}
+  ~CapturedCall() { driver().cuGraphDestroy.status(graph_); }
+  CapturedCall(const CapturedCall&) = delete;
+  CapturedCall& operator=(const CapturedCall&) = delete;
+  CUgraph graph() const { return graph_; }
+
+ private:
+  CUgraph graph_;
+};
+
 }  // namespace
 
 GraphSequence::GraphSequence(const Gpu& gpu, DeviceMemory& memory,
@@ -73,9 +89,7 @@ void GraphSequence::run(std::span<const std::span<const Segment>> launches, Prog
   bool first = !has_run_;
   has_run_ = true;
   if (first || now_.launches.size() < fewest_launches) return launch_directly(progress);
-  if (graph_fits()) {
-    patch();
-  } else {
+  if (!graph_fits() || !patch()) {
     drop_graph();
     in_room(memory_, [&] { build(); });
   }
@@ -103,14 +117,17 @@ void GraphSequence::launch_timed(Progress& progress) {
   }
 }
 
-/// A node keeps its function and what it waits for; everything else of it can be set.
+/// A node keeps its function, or whom it calls, and what it waits for; everything else of it can be
+/// set.
 bool GraphSequence::graph_fits() const {
   if (!executable_ || ends_ != ends_in_graph_ || side_by_side_ != graph_is_side_by_side_)
     return false;
   for (size_t i = 0; i < nodes_.size(); ++i) {
     const LaunchList::Launch& wanted = now_.launches[i];
     const LaunchList::Launch& held = in_graph_.launches[i];
-    if (wanted.function != held.function || wanted.block != held.block) return false;
+    if (wanted.function != held.function || wanted.call != held.call ||
+        wanted.block != held.block || wanted.is_behind != held.is_behind)
+      return false;
   }
   return true;
 }
@@ -129,8 +146,9 @@ void GraphSequence::build() {
   graph_is_side_by_side_ = side_by_side_;
 }
 
-/// An executable's launches with one parameter block are steps, one behind the other; several
-/// blocks are parts of one launch that was too large, and wait for nothing of each other.
+/// An executable's launches with one parameter block are steps, one behind the other, and so are a
+/// library's call and what is behind it; several blocks are parts of one launch that was too large,
+/// and wait for nothing of each other.
 void GraphSequence::add_nodes() {
   std::vector<std::vector<CUgraphNode>> last(code_.size());  // of each executable's parts
   for (size_t i = 0, next = 0; i < code_.size(); ++i) {
@@ -141,7 +159,8 @@ void GraphSequence::add_nodes() {
     // One that launches nothing passes on what it waits for.
     if (next == ends_[i]) last[i] = before;
     for (size_t first = next; next < ends_[i]; ++next) {
-      bool is_step = next > first && now_.launches[next].block == now_.launches[next - 1].block;
+      bool is_step = next > first && (now_.launches[next].is_behind ||
+                                      now_.launches[next].block == now_.launches[next - 1].block);
       bool is_part = next > first && !is_step && !side_by_side_;
       add_node(now_.launches[next],
                is_step || is_part ? std::vector<CUgraphNode>{nodes_.back()} : before);
@@ -158,14 +177,35 @@ void GraphSequence::add_node(const LaunchList::Launch& launch,
   std::vector<CUgraphNode> once = behind;
   std::sort(once.begin(), once.end());
   once.erase(std::unique(once.begin(), once.end()), once.end());
-  NodeParameters parameters(now_, launch);
+  const CUgraphNode* before = once.empty() ? nullptr : once.data();
   CUgraphNode node = nullptr;
-  driver().cuGraphAddKernelNode(&node, graph_, once.empty() ? nullptr : once.data(), once.size(),
-                                &parameters.node);
+  if (launch.call) {
+    const CapturedCall captured(gpu_, now_, launch);
+    driver().cuGraphAddChildGraphNode(&node, graph_, before, once.size(), captured.graph());
+  } else {
+    NodeParameters parameters(now_, launch);
+    driver().cuGraphAddKernelNode(&node, graph_, before, once.size(), &parameters.node);
+  }
   nodes_.push_back(node);
 }
 
-void GraphSequence::patch() {
+/// False where a call is no longer made of the same launches.
+bool GraphSequence::set_node(CUgraphNode node, const LaunchList::Launch& launch) {
+  if (launch.call) {
+    const CapturedCall captured(gpu_, now_, launch);
+    const CUresult result =
+        driver().cuGraphExecChildGraphNodeSetParams.status(executable_, node, captured.graph());
+    if (result == CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE) return false;
+    if (result) throw_failed(result, "cuGraphExecChildGraphNodeSetParams");
+    return true;
+  }
+  NodeParameters parameters(now_, launch);
+  driver().cuGraphExecKernelNodeSetParams(executable_, node, &parameters.node);
+  return true;
+}
+
+/// False where the graph must be built anew.
+bool GraphSequence::patch() {
   try {
     for (size_t i = 0; i < nodes_.size(); ++i) {
       const LaunchList::Launch& wanted = now_.launches[i];
@@ -173,14 +213,14 @@ void GraphSequence::patch() {
       if (wanted.geometry == held.geometry && wanted.block_bytes == held.block_bytes &&
           std::memcmp(now_.block(wanted.block), in_graph_.block(held.block), held.block_bytes) == 0)
         continue;
-      NodeParameters parameters(now_, wanted);
-      driver().cuGraphExecKernelNodeSetParams(executable_, nodes_[i], &parameters.node);
+      if (!set_node(nodes_[i], wanted)) return false;
     }
   } catch (...) {
     drop_graph();  // some nodes are new and some are old
     throw;
   }
   std::swap(now_, in_graph_);
+  return true;
 }
 
 void GraphSequence::drop_graph() noexcept {

@@ -2,9 +2,10 @@
 // directly, too, while somebody wants to know how long each takes.
 //
 // In the graph a launch waits only for those that it depends on, so that small ones run side by
-// side; directly they run in order. At each run every launch is packed anew and compared, byte by
-// byte, with what its node holds; a node that differs is set before the graph is launched. So a
-// graph never runs on old addresses, whatever has moved. A node's parameters are copied when the
+// side; directly they run in order. A library's call is captured as a graph in the graph. At each
+// run every launch is packed anew and compared, byte by byte, with what its node holds; a node that
+// differs is set, a call captured anew, before the graph is launched. So a graph never runs on old
+// addresses, whatever has moved. A node's parameters are copied when the
 // graph is launched, so a run may be patched while the one before is still on its way.
 //
 // Threads: one run at a time.
@@ -41,7 +42,8 @@ class GraphSequence final : public Sequence {
   void build();
   void add_nodes();
   void add_node(const LaunchList::Launch& launch, const std::vector<CUgraphNode>& behind);
-  void patch();
+  bool patch();
+  bool set_node(CUgraphNode node, const LaunchList::Launch& launch);
   void drop_graph() noexcept;
 
   const Gpu& gpu_;
