@@ -1,8 +1,9 @@
 // Times contractions on a GPU: the plan that is chosen, every other plan of a list, and cuBLASLt.
 // Each figure is the best of several graphs of many equal launches, in microseconds a launch.
 #include <encore/core/error.h>
+#include <encore/core/settings.h>
 #include <encore/jit/backend.h>
-#include <encore/jit/cuda/contraction.h>
+#include <encore/jit/cuda/contraction_wgmma.h>
 #include <encore/jit/cuda/cublaslt.h>
 #include <encore/jit/cuda/executable.h>
 #include <encore/jit/cuda/generate.h>
@@ -81,7 +82,7 @@ class Bench {
   }
 
  private:
-  std::vector<ContractionPlan> plans(Multiplier multiplier) {
+  std::vector<ContractionPlan> plans(Multiplier multiplier, bool boxes) {
     const bool split = multiplier == Multiplier::split_tf32;
     const uint16_t deep = multiplier == Multiplier::bf16 ? 64 : 32;
     std::vector<ContractionPlan> plans;
@@ -99,9 +100,20 @@ class Bench {
     add(128, 64, 32, 4, 2, 3), add(128, 64, 32, 4, 2, 3, 2), add(64, 64, 32, 2, 4, 3);
     add(64, 64, 32, 2, 4, 4, 2), add(64, 64, 32, 2, 2, 4), add(64, 32, 32, 4, 1, 4);
     add(32, 32, 32, 2, 2, 4), add(32, 64, 32, 2, 2, 4), add(128, 32, 32, 4, 2, 3);
+    if (boxes) {
+      auto add_boxed = [&](uint16_t rows, uint16_t columns, uint16_t stages, uint16_t residents,
+                           uint16_t splits = 1) {
+        plans.push_back({multiplier, rows, columns, deep, uint16_t(rows / 64), 1, stages, residents,
+                         splits, true});
+      };
+      add_boxed(256, 128, 4, 1), add_boxed(128, 256, 4, 1), add_boxed(128, 128, 3, 2);
+      add_boxed(128, 128, 6, 1), add_boxed(64, 128, 4, 2), add_boxed(64, 128, 4, 2, 2);
+      add_boxed(64, 64, 4, 3), add_boxed(64, 64, 8, 1), add_boxed(64, 64, 4, 3, 2);
+      add_boxed(64, 64, 4, 3, 4), add_boxed(64, 64, 4, 3, 8);
+    }
     const size_t whole = plans.size();
     for (size_t i = 0; i < whole; ++i)
-      if (plans[i].rows <= 64 || plans[i].columns <= 32)
+      if (!plans[i].boxed && (plans[i].rows <= 64 || plans[i].columns <= 32))
         for (uint16_t splits : {2, 4, 8}) {
           plans.push_back(plans[i]);
           plans.back().splits = splits;
@@ -127,7 +139,8 @@ class Bench {
         compiled_[fmt::format("{} {} {}", kind.name, shape.a_transposed, shape.b_transposed)];
     if (known.module) return known;
     Kernel kernel = open(kernel_of(kind, shape));
-    known.schedule = {plans(schedule_contraction(kernel, target()).plans.back().multiplier)};
+    const Multiplier multiplier = schedule_contraction(kernel, target()).plans.back().multiplier;
+    known.schedule = {plans(multiplier, allows_boxes(kernel, target(), multiplier))};
     known.module = compile(kernel, known.schedule);
     return known;
   }
@@ -137,7 +150,7 @@ class Bench {
     return kernel;
   }
 
-  Target target() const { return {gpu_.compute_capability(), false}; }
+  Target target() const { return {gpu_.compute_capability(), false, settings().wgmma}; }
 
   std::unique_ptr<const Module> compile(const Kernel& kernel, const ContractionSchedule& schedule) {
     const std::string text =
@@ -147,6 +160,8 @@ class Bench {
 
   void measure(const Numbers& kind, const Shape& shape) {
     const Kernel fixed = kernel_of(kind, shape), generic = open(fixed);
+    std::vector<int64_t> sizes;
+    for (const Size& size : fixed.sizes) sizes.push_back(size.value);
     const ContractionSchedule chosen = schedule_contraction(fixed, target());
     const std::unique_ptr<const Module> own = compile(fixed, chosen);
     const double time = time_plan(fixed, chosen.plans[0], own->function("k"));
@@ -156,6 +171,7 @@ class Bench {
       const ContractionPlan& plan = all.schedule.plans[i];
       const int64_t blocks =
           (shape.m + plan.rows - 1) / plan.rows * ((shape.n + plan.columns - 1) / plan.columns);
+      if (plan.boxed && !sizes_allow_boxes(generic, sizes.data())) continue;
       if (blocks * plan.splits > 1200 && plan.rows < 128) continue;
       if (blocks < 24 && plan.rows == 128 && plan.columns > 32) continue;
       const CUfunction function = all.module->function(function_symbol("k", i));
@@ -175,8 +191,9 @@ class Bench {
   }
 
   static std::string describe(const ContractionPlan& plan) {
-    return fmt::format("{}x{}x{} {}x{} {} {} {}", plan.rows, plan.columns, plan.depths, plan.down,
-                       plan.across, plan.stages, plan.residents, plan.splits);
+    return fmt::format("{}{}x{}x{} {}x{} {} {} {}", plan.boxed ? "wgmma " : "", plan.rows,
+                       plan.columns, plan.depths, plan.down, plan.across, plan.stages,
+                       plan.residents, plan.splits);
   }
 
   CUdeviceptr buffer(int i) const { return reinterpret_cast<CUdeviceptr>(buffers_[i]->data()); }
@@ -203,6 +220,15 @@ class Bench {
     std::vector<uint64_t> block = {1, geometry.grid_x, 0, 0, 0, buffer(0), buffer(1), buffer(2)};
     for (const Size& size : kernel.sizes)
       if (!size.fixed) block.push_back(uint64_t(size.value));
+    constexpr size_t words = TensorMap::alignment / 8;
+    const size_t maps_at = (block.size() + words - 1) / words * words;
+    block.resize(maps_at + 2 * TensorMap::bytes / 8);
+    if (plan.boxed) {
+      void* arguments[] = {buffers_[0]->data(), buffers_[1]->data(), buffers_[2]->data()};
+      const auto maps = tensor_maps(kernel, plan, {arguments, sizes.data(), nullptr});
+      for (size_t i = 0; i < maps.size(); ++i)
+        encode(maps[i], reinterpret_cast<std::byte*>(&block[maps_at + i * TensorMap::bytes / 8]));
+    }
     void* parameters[] = {block.data()};
     CUDA_KERNEL_NODE_PARAMS node{
         function, geometry.grid_x,       1,          1,       geometry.threads, 1,

@@ -65,17 +65,18 @@ TEST(CudaContractionEmulated, RandomKernelsAgreeInStrictMode) {
         << to_text(randoms[i].kernel);
 }
 
-/// All plans of a product, each alone.
+/// All plans of a product without boxes, or those with boxes, each alone.
 void expect_variants_to_suit_all_sizes(const Kernel& fixed, const std::vector<int64_t>& elements,
-                                       int64_t depth) {
-  const Target target{90, false};
+                                       int64_t depth, bool boxes = false) {
+  const Target target{90, false, boxes};
   const Kernel open = with_sizes_as_arguments(fixed);
   const uint32_t suited = contraction_variant(open, target);
   ASSERT_GE(suited, 1u);
   EXPECT_EQ(contraction_variant(fixed, target), 0u);
   std::vector<Kernel> kernels = {fixed};
-  const size_t plans = schedule_contraction(open, target).plans.size();
-  for (uint32_t variant = 1; variant <= plans; ++variant) {
+  const std::vector<ContractionPlan> plans = schedule_contraction(open, target).plans;
+  for (uint32_t variant = 1; variant <= plans.size(); ++variant) {
+    if (plans[variant - 1].boxed != boxes) continue;
     kernels.push_back(open);
     kernels.back().variant = variant;
     EXPECT_EQ(LaunchLayout(kernels.back(), target).functions(), 1u);
@@ -88,7 +89,7 @@ void expect_variants_to_suit_all_sizes(const Kernel& fixed, const std::vector<in
     const ContractionCase one{"", with_data(kernels[i], elements), depth};
     const std::vector<LaunchData> result = program.run(i, one.random);
     EXPECT_EQ(contraction_difference(one, result, false, run_reference), "") << "plan " << i;
-    if (i == suited) {
+    if (kernels[i].variant == suited) {
       EXPECT_EQ(first_difference(fixed, as_fixed, result), "");
     }
   }
@@ -106,6 +107,26 @@ TEST(CudaContractionEmulated, VariantsAreSinglePlansForAllSizes) {
   kernel = matmul_kernel(f32, 1, 70, 33, 200, true, false);
   for (Argument& argument : kernel.arguments) argument.dtype = bf16;
   expect_variants_to_suit_all_sizes(kernel, elements, 200);
+}
+
+// Tiles that come as boxes, whole or in part beyond the operands, for all orders of their elements.
+TEST(CudaContractionEmulated, BoxesBringWhatThereIs) {
+  for (int transposed : {1, 2}) {
+    Kernel kernel = matmul_kernel(f32, 2, 72, 136, 136, transposed & 1, transposed & 2);
+    for (Argument& argument : kernel.arguments) argument.dtype = transposed & 1 ? f16 : bf16;
+    expect_variants_to_suit_all_sizes(kernel, {2 * 72 * 136, 2 * 136 * 136, 2 * 72 * 136}, 136,
+                                      true);
+  }
+  Kernel kernel = matmul_kernel(f32, 1, 72, 136, 68, false, true);
+  kernel.contraction->precision = MatmulPrecision::high;
+  expect_variants_to_suit_all_sizes(kernel, {72 * 68, 68 * 136, 72 * 136}, 68, true);
+}
+
+TEST(CudaContractionEmulated, BoxesServeColumnSums) {
+  Kernel kernel = bias_relu_kernel(300, 72, 64, 150);
+  for (uint32_t i = 0; i < 2; ++i) kernel.arguments[i].dtype = bf16;
+  expect_variants_to_suit_all_sizes(kernel, {300 * 64, 64 * 72, 72, 300 * 72, 300 * 72, 2 * 72}, 64,
+                                    true);
 }
 
 // What tensor cores make of infinities is NaN; those sums are made again.

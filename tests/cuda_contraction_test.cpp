@@ -25,8 +25,12 @@ class CudaContraction : public ::testing::Test {
   void SetUp() override {
     if (cuda_device_count() == 0) GTEST_SKIP() << "there is no GPU here";
     strict_ = settings().strict;
+    wgmma_ = settings().wgmma;
   }
-  void TearDown() override { settings().strict = strict_; }
+  void TearDown() override {
+    settings().strict = strict_;
+    settings().wgmma = wgmma_;
+  }
 
   static Backend& gpu() { return backend(Device{DeviceKind::cuda, 0}); }
   static std::vector<LaunchData> on_cpu(const RandomKernel& random) {
@@ -67,7 +71,7 @@ class CudaContraction : public ::testing::Test {
 
  private:
   std::map<std::string, std::shared_ptr<const Executable>> code_;
-  bool strict_ = false;
+  bool strict_ = false, wgmma_ = false;
   int failures_ = 0;
 };
 
@@ -79,6 +83,16 @@ TEST_F(CudaContraction, SmallOnesAreTheInterpretersBitsInStrictMode) {
 }
 
 TEST_F(CudaContraction, LargeOnesAreClose) { compare(ContractionCases::make_large()); }
+
+TEST_F(CudaContraction, SmallOnesByWarpgroupsAreClose) {
+  settings().wgmma = true;
+  compare(ContractionCases::make(false));
+}
+
+TEST_F(CudaContraction, LargeOnesByWarpgroupsAreClose) {
+  settings().wgmma = true;
+  compare(ContractionCases::make_large());
+}
 
 TEST_F(CudaContraction, LargeOnesAreTheInterpretersBitsInStrictMode) {
   settings().strict = true;

@@ -13,6 +13,8 @@
 #include <regex>
 #include <sstream>
 
+#include "emulated_tensor_map.h"
+
 namespace encore::jit::cuda {
 namespace {
 
@@ -161,7 +163,7 @@ static void emulate(void (*function)(const void*), const void* block, unsigned g
   entry = function, parameters = block;
   dynamic_memory.assign(cluster, {});
   for (unsigned first = 0; first < grid; first += cluster) {
-    for (auto& memory : dynamic_memory) memory.assign(shared + 128, 0xff);
+    for (auto& memory : dynamic_memory) memory.assign(shared + 1024, 0xff);
     run_cluster(first, cluster, threads);
   }
 }
@@ -219,7 +221,7 @@ static void require(bool holds, const char* what) {
 namespace contraction {
 static unsigned char* shared_memory() {
   unsigned char* bytes = dynamic_memory[me / block_threads].data();
-  return bytes + (128 - (u64)bytes % 128) % 128;
+  return bytes + (1024 - (u64)bytes % 1024) % 1024;
 }
 static u32 fragments[4096][6];
 // Element `e` of register `r` of a's fragment: row lane / 4 + 8 (r % 2), depth
@@ -292,11 +294,105 @@ static f32 read_of_block(const f32* mine, unsigned rank) {
 }  // namespace contraction
 )";
 
+// wgmma_intrinsics() for the host: boxes arrive and products are made at once.
+constexpr const char* wgmma_shim = R"(
+#define ENCORE_WGMMA_INTRINSICS
+#pragma GCC push_options
+#pragma GCC optimize("O2")
+namespace contraction {
+struct alignas(128) TensorMap {  // as encode_for_emulator() writes it
+  const unsigned char* address;
+  u32 axes, element, extents[5], box[5];
+  u64 strides[5];
+};
+static u32 shared_address(const void* p) { return (u32)((const unsigned char*)p - shared_memory()); }
+static unsigned char* align_boxes(unsigned char* bytes) { return bytes; }
+struct Barrier { u16 awaited; i16 arrivals; i32 bytes : 31; u32 phase : 1; };
+static void end_phase(Barrier& barrier) {
+  if (barrier.awaited || barrier.bytes) return;
+  barrier.awaited = barrier.arrivals;
+  barrier.phase ^= 1;
+}
+static void make_barrier(u64* barrier, u32 arrivals) {
+  *(Barrier*)barrier = {(u16)arrivals, (i16)arrivals, 0, 0};
+}
+static void publish_barriers() {}
+static void arrive(u64* barrier) {
+  require(((Barrier*)barrier)->awaited > 0, "more arrive than a barrier awaits");
+  --((Barrier*)barrier)->awaited;
+  end_phase(*(Barrier*)barrier);
+}
+static void expect_bytes(u64* barrier, u32 bytes) {
+  ((Barrier*)barrier)->bytes += bytes;
+  arrive(barrier);
+}
+static void wait_for(u64* barrier, u32 parity) {
+  while (((Barrier*)barrier)->phase == parity) yield();
+}
+static f32 to_tf32(f32 a) { return a - a == 0 ? __uint_as_float((__float_as_uint(a) + 0x1000) & 0xffffe000) : a; }
+static void load_box(void* to, const TensorMap* map, u64* barrier, int x, int y, int z = 0, int v = 0,
+                     int w = 0) {
+  const i64 place[5] = {x, y, z, v, w};
+  const u32 element = map->element, lines = map->box[1];
+  require(shared_address(to) % 1024 == 0 && map->box[0] * element == 128, "a box is not aligned");
+  for (u32 line = 0; line < lines; ++line)
+    for (u32 i = 0; i < map->box[0]; ++i) {
+      bool exists = true;
+      const unsigned char* from = map->address;
+      for (u32 axis = 0; axis < map->axes; ++axis) {
+        const i64 at = place[axis] + (axis == 0 ? i : axis == 1 ? line : 0);
+        exists &= at >= 0 && at < map->extents[axis];
+        from += at * (axis == 0 ? element : map->strides[axis]);
+      }
+      unsigned char* into = (unsigned char*)to + line * 128 + (i * element ^ line % 8 * 16);
+      memset(into, 0, element);
+      if (exists) memcpy(into, from, element);
+      if (element == 4) *(f32*)into = to_tf32(*(f32*)into);
+    }
+  ((Barrier*)barrier)->bytes -= lines * 128;
+  end_phase(*(Barrier*)barrier);
+}
+static void give_to_boxes() {}
+static void open_products() {}
+static void close_products() {}
+template <int open>
+static void wait_for_products() {}
+static u64 describe_tile(const void* tile, u32 lead, u32 stride) {
+  return shared_address(tile) | (u64)lead << 20 | (u64)stride << 40;
+}
+template <bool along_depth, class Element>
+static Element element_of_tile(u64 tile, int line, int depth) {
+  const u64 lead = tile >> 20 & 0xfffff, stride = tile >> 40;
+  u64 at = tile & 0xfffff;
+  at += along_depth ? line / 8 * stride + line % 8 * 128 + depth * sizeof(Element)
+                    : line / 64 * lead + line % 64 * sizeof(Element) + depth / 8 * stride + depth % 8 * 128;
+  return *(const Element*)(shared_memory() + (at ^ (at >> 7 & 7) << 4));
+}
+static f32 number_of(f32 a, bool) { return __uint_as_float(__float_as_uint(a) & 0xffffe000); }
+static f32 number_of(u16 a, bool is_bf16) {
+  return is_bf16 ? __uint_as_float((u32)a << 16) : from_half_bits(a);
+}
+template <class Step, int sums_of_thread>
+static void multiply_warpgroup(f32 (&sums)[sums_of_thread], u64 a, u64 b) {
+  typedef typename Step::Element Element;
+  for (int i = 0; i < sums_of_thread; ++i) {
+    const int row = threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4 + i / 2 % 2 * 8;
+    const int column = i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2;
+    for (int depth = 0; depth < 32 / sizeof(Element); ++depth)
+      sums[i] += number_of(element_of_tile<Step::a_along_depth, Element>(a, row, depth), Step::is_bf16) *
+                 number_of(element_of_tile<Step::b_along_depth, Element>(b, column, depth), Step::is_bf16);
+  }
+}
+#define ENCORE_WGMMA(...) multiply_warpgroup<Own>(sums, a, b)
+}  // namespace contraction
+#pragma GCC pop_options
+)";
+
 std::string symbol_of(size_t index) { return fmt::format("k{}", index); }
 
 }  // namespace
 
-std::string emulator_shim() { return std::string(shim) + contraction_shim; }
+std::string emulator_shim() { return std::string(shim) + contraction_shim + wgmma_shim; }
 
 std::string emulator_calls(const std::string& text) {
   static const std::regex kernel(
@@ -345,13 +441,21 @@ EmulatedProgram::~EmulatedProgram() {
 
 void EmulatedProgram::launch(size_t index, std::span<const Segment> segments) const {
   const LaunchLayout& layout = layouts_[index];
-  std::vector<uint64_t> block((layout.parameter_bytes() + 7) / 8);
-  auto* bytes = reinterpret_cast<std::byte*>(block.data());
+  struct alignas(128) Line {
+    std::byte bytes[128];
+  };
+  std::vector<Line> block((layout.parameter_bytes() + 127) / 128);
+  std::byte* bytes = block[0].bytes;
   for (size_t first = 0; first < segments.size(); first += layout.capacity()) {
     size_t count = std::min<size_t>(layout.capacity(), segments.size() - first);
     Steps steps = layout.pack(segments.subspan(first, count), bytes);
     std::vector<uint64_t> scratch(steps.scratch_bytes / 8 + 1, 0x7ff8dead7ff8dead);
     layout.set_scratch(bytes, scratch.data());
+    if (steps.needs_maps) {
+      const auto maps = layout.tensor_maps(segments[first], steps.launches[0]);
+      for (size_t i = 0; i < maps.size(); ++i)
+        encode_for_emulator(maps[i], bytes + layout.maps_at() + i * TensorMap::bytes);
+    }
     for (const Geometry& step : steps) {
       std::string name = "run_" + function_symbol(symbol_of(index), step.function);
       auto run = reinterpret_cast<EmulatedKernel>(dlsym(library_, name.c_str()));

@@ -13,6 +13,8 @@
 #include <mutex>
 #include <set>
 
+#include "emulated_tensor_map.h"
+
 using namespace encore::jit::cuda;
 using encore::fake_cuda::Launch;
 using encore::fake_cuda::Stand;
@@ -355,3 +357,16 @@ FAKE(cuGraphExecDestroy, (CUgraphExec executable),
      --state().seen.executable_graphs;)
 FAKE(cuGraphDestroy, (CUgraph graph), delete reinterpret_cast<Graph*>(graph);
      --state().seen.graphs;)
+
+FAKE(
+    cuTensorMapEncodeTiled,
+    (CUtensorMap * to, int type, uint32_t axes, void* address, const uint64_t* extents,
+     const uint64_t* strides, const uint32_t* box, const uint32_t*, int, int, int, int),
+    TensorMap map{
+        .dtype = type == CU_TENSOR_MAP_DATA_TYPE_TFLOAT32 ? encore::DType::f32 : encore::DType::f16,
+        .address = address,
+        .axes = axes};
+    for (uint32_t i = 0; i < axes && i < TensorMap::most_axes; ++i) {
+      map.extents[i] = extents[i], map.box[i] = box[i];
+      if (i > 0) map.strides[i] = strides[i - 1];
+    } encode_for_emulator(map, to);)

@@ -29,9 +29,11 @@ struct ContractionPlan {
   uint16_t stages = 2;                            // pairs of tiles in shared memory
   uint16_t residents = 1;                         // blocks that a multiprocessor should hold
   uint16_t splits = 1;  // blocks of one cluster that share the contracted points
+  bool boxed = false;   // `down` warpgroups multiply what the copy engine brings
   bool operator==(const ContractionPlan&) const = default;
 
   uint32_t threads() const {
+    if (boxed) return uint32_t(down) * 128 + 32;
     return uint32_t(down) * across * (multiplier == Multiplier::fma ? 1 : 32);
   }
 };

@@ -5,7 +5,8 @@
 namespace encore::jit::cuda {
 
 int FunctionWriter::groups() const {
-  return adds_rows_in_order(kernel_, target_) ? 1 : int(plan_.threads()) / width();
+  const int threads = plan_.boxed ? plan_.down * 128 : int(plan_.threads());
+  return adds_rows_in_order(kernel_, target_) ? 1 : threads / width();
 }
 
 void FunctionWriter::write_totals() {

@@ -1,6 +1,7 @@
 #include <encore/core/error.h>
 #include <encore/jit/cuda/contraction.h>
 #include <encore/jit/cuda/contraction_traits.h>
+#include <encore/jit/cuda/contraction_wgmma.h>
 
 #include <algorithm>
 
@@ -34,8 +35,33 @@ int64_t unit_count(const Extents& e, const ContractionPlan& plan) {
 
 /// Blocks that a multiprocessor has registers and shared memory for.
 int64_t residents_of(const ContractionPlan& plan) {
+  if (plan.boxed) return plan.residents;
   const int64_t points = int64_t(plan.rows) * plan.columns;
   return points >= 8192 ? 1 : points >= 4096 ? 2 : 4;
+}
+
+/// Picoseconds: `steps` are those of one block, `together` blocks share a multiprocessor.
+struct Cost {
+  int64_t step, round;
+};
+
+/// Tiles that are loaded and multiplied by all threads in turns.
+Cost cost_of_copied(const ContractionPlan& plan, int64_t together) {
+  const bool split = plan.multiplier == Multiplier::split_tf32;
+  const bool wide = split || plan.multiplier == Multiplier::tf32;
+  const int64_t point = split ? 142 : wide ? 52 : 20, line = wide ? 3000 : 1500;
+  const int64_t work =
+      std::max(int64_t(plan.rows) * plan.columns * point, int64_t(plan.rows + plan.columns) * line);
+  return {390'000 + work * together, 500'000};
+}
+
+/// Tiles that come as boxes: a step takes the same for all dtypes, as its bytes are the same. Only
+/// blocks that share a multiprocessor hide the time that passes before and after the products.
+Cost cost_of_boxed(const ContractionPlan& plan, int64_t together) {
+  constexpr int64_t step = 60'000, point = 21, line = 1000, round = 1'400'000, round_point = 65;
+  const int64_t points = int64_t(plan.rows) * plan.columns;
+  const int64_t work = std::max(points * point, int64_t(plan.rows + plan.columns) * line);
+  return {step + work * together, round + points * round_point * together};
 }
 
 /// Picoseconds that a launch takes on an H200, less what all plans take. Products of many sizes
@@ -43,18 +69,15 @@ int64_t residents_of(const ContractionPlan& plan) {
 /// share a multiprocessor wait together, and one for multiplying or for loading, whichever is
 /// longer.
 int64_t cost_of(const Extents& e, const ContractionPlan& plan) {
-  constexpr int64_t step = 390'000, round = 500'000, meeting = 1'500'000;
-  const bool split = plan.multiplier == Multiplier::split_tf32;
-  const bool wide = split || plan.multiplier == Multiplier::tf32;
-  const int64_t point = split ? 142 : wide ? 52 : 20, line = wide ? 3000 : 1500;
-  const int64_t work =
-      std::max(int64_t(plan.rows) * plan.columns * point, int64_t(plan.rows + plan.columns) * line);
+  constexpr int64_t meeting = 1'500'000;
   const int64_t chunk_rows = std::clamp<int64_t>(e.chunk_rows, 1, std::max<int64_t>(1, e.rows));
   const int64_t tiles = e.chunk_rows ? ceil_div(chunk_rows, plan.rows) : 1;
   const int64_t steps = ceil_div(ceil_div(e.depths, plan.depths), plan.splits) * tiles;
   const int64_t blocks = ceil_div(unit_count(e, plan) * plan.splits, multiprocessors);
-  const int64_t together = residents_of(plan);
-  return ceil_div(blocks, together) * (steps * (step + work * std::min(blocks, together)) + round) +
+  const int64_t together = std::min(blocks, residents_of(plan));
+  const Cost cost = plan.boxed ? cost_of_boxed(plan, together) : cost_of_copied(plan, together);
+  return ceil_div(blocks, residents_of(plan)) *
+             (steps * cost.step + cost.round * (plan.boxed ? tiles : 1)) +
          (plan.splits > 1 ? meeting : 0);
 }
 
@@ -67,6 +90,24 @@ Multiplier multiplier_of(const Kernel& kernel, const Target& target) {
   if (a == b && a == DType::f16) return Multiplier::f16;
   return contraction.precision == MatmulPrecision::highest ? Multiplier::split_tf32
                                                            : Multiplier::tf32;
+}
+
+/// Each warpgroup multiplies 64 rows. Blocks of column accumulators take all rows of a chunk.
+void add_boxed(std::vector<ContractionPlan>& plans, const Kernel& kernel, Multiplier multiplier) {
+  const uint16_t depths = multiplier == Multiplier::tf32 ? 32 : 64;
+  auto add = [&](uint16_t rows, uint16_t columns, uint16_t stages, uint16_t residents,
+                 uint16_t most_splits = 1) {
+    for (uint16_t splits = 1; splits <= most_splits; splits *= 2)
+      plans.push_back({multiplier, rows, columns, depths, uint16_t(rows / 64), 1, stages, residents,
+                       splits, true});
+  };
+  if (kernel.rows_per_chunk == none) {
+    add(256, 128, 4, 1);
+    add(128, 128, 3, 2);
+  } else {
+    add(128, 128, 6, 1);  // totals need the registers of a second block
+  }
+  add(64, 64, 4, 3, 4);
 }
 
 /// By falling size of tiles, then rising number of parts.
@@ -86,6 +127,7 @@ std::vector<ContractionPlan> candidates(const Kernel& kernel, const Target& targ
   if (copies && multiplier == Multiplier::tf32)
     plans.push_back({multiplier, 128, 256, 32, 2, 4, 3});
   if (copies) plans.push_back(large);
+  if (allows_boxes(kernel, target, multiplier)) add_boxed(plans, kernel, multiplier);
   // The smaller, the more multiprocessors share a small product; so do parts of sums.
   auto add_parts = [&](ContractionPlan plan, uint16_t most_splits) {
     if (target.compute_capability < 90) most_splits = 1;  // clusters of blocks
@@ -153,9 +195,12 @@ uint32_t choose_plan(const Kernel& kernel, const ContractionSchedule& schedule,
   const Extents e = extents_of(kernel, sizes);
   if (plans.size() == 1) return 0;
   if (plans[0].multiplier == Multiplier::fma && e.depths < least_split_depth) return 0;
-  uint32_t best = plans[0].multiplier == Multiplier::fma;
-  for (uint32_t i = best; i < plans.size(); ++i)
-    if (may_split(e, plans[i]) && cost_of(e, plans[i]) < cost_of(e, plans[best])) best = i;
+  const bool boxes = has_boxes(schedule) && sizes_allow_boxes(kernel, sizes);
+  uint32_t best = none;
+  for (uint32_t i = plans[0].multiplier == Multiplier::fma; i < plans.size(); ++i)
+    if (may_split(e, plans[i]) && (boxes || !plans[i].boxed) &&
+        (best == none || cost_of(e, plans[i]) < cost_of(e, plans[best])))
+      best = i;
   return best;
 }
 

@@ -1,4 +1,5 @@
 #include <encore/jit/cuda/contraction_traits.h>
+#include <encore/jit/cuda/contraction_wgmma.h>
 
 #include <algorithm>
 
@@ -80,6 +81,7 @@ bool runs_along_depth(const Kernel& kernel, bool a) {
 uint32_t product_pitch(const ContractionPlan& plan) { return plan.columns + 8u; }
 
 uint32_t shared_bytes(const Kernel& kernel, const ContractionPlan& plan) {
+  if (plan.boxed) return boxed_shared_bytes(kernel, plan);
   const uint32_t value = uint32_t(size_of(kernel.contraction->dtype));
   const uint32_t tiles = tile_bytes(kernel, plan, true) + tile_bytes(kernel, plan, false);
   const uint32_t totals = kernel.accumulators.empty() ? 0 : plan.threads() * 8;

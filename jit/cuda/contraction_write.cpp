@@ -1,5 +1,6 @@
 #include <encore/jit/cuda/contraction_device.h>
 #include <encore/jit/cuda/contraction_traits.h>
+#include <encore/jit/cuda/contraction_wgmma.h>
 #include <encore/jit/cuda/contraction_writer.h>
 #include <encore/jit/cuda/generate.h>
 #include <encore/jit/cuda/spell_instruction.h>
@@ -13,13 +14,13 @@ std::string FunctionWriter::write() {
   write_extents();
   write_place();
   write_types();
-  write_operand(true);
-  write_operand(false);
+  if (!plan_.boxed) write_operand(true), write_operand(false);
   write_totals();
   line("for (i64 first_row = row_begin; first_row < row_end; first_row += {}) {{", plan_.rows);
   if (loads_before_products()) write_element_loads("group");
   write_products();
   write_epilogue();
+  if (plan_.boxed) line("contraction::give_to_boxes();");
   line("{}", plan_.splits > 1 ? "contraction::meet_cluster();" : "__syncthreads();");
   line("}}");
   write_finish();
@@ -209,31 +210,47 @@ std::string FunctionWriter::multiplier() const {
 }
 
 void FunctionWriter::write_types() {
+  if (plan_.boxed) return write_boxed_types();
   line("unsigned char* const shared = contraction::shared_memory();");
   line("{}* const products = reinterpret_cast<{}*>(shared);", value_type(), value_type());
   line("typedef {} Multiplier;", multiplier());
 }
 
 void FunctionWriter::write_place() {
+  // Registers of functions with boxes are scarce, and a launch has fewer than 2^31 blocks.
+  const char* number = plan_.boxed ? "unsigned" : "i64";
   line("const unsigned rank = blockIdx.x % {};", plan_.splits);
-  line("i64 unit = blockIdx.x / {};", plan_.splits);
-  line("const i64 tiles_across = columns > {} ? (columns + {}) / {} : 1;", plan_.columns,
+  line("{} unit = blockIdx.x / {};", number, plan_.splits);
+  line("const {} tiles_across = columns > {} ? (columns + {}) / {} : 1;", number, plan_.columns,
        plan_.columns - 1, plan_.columns);
-  line("const i64 chunks = rows > chunk_rows ? (rows + chunk_rows - 1) / chunk_rows : 1;");
-  line("const i64 first_column = unit % tiles_across * {};", plan_.columns);
+  line("const {} chunks = rows > chunk_rows ? (rows + chunk_rows - 1) / chunk_rows : 1;", number);
+  line("const i64 first_column = {} * {};",
+       plan_.boxed ? "i64(unit % tiles_across)" : "unit % tiles_across", plan_.columns);
   line("unit /= tiles_across;");
   line("const i64 chunk = unit % chunks;");
   line("const i64 outer = unit / chunks;");
   decompose(Role::outer, "outer");
   line("const i64 row_begin = chunk * chunk_rows;");
   line("const i64 row_end = rows < row_begin + chunk_rows ? rows : row_begin + chunk_rows;");
-  // Parts of the depths begin at multiples of 32, whatever the tile.
-  line("const i64 slice = ((depths + 31) / 32 + {}) / {} * 32;", plan_.splits - 1, plan_.splits);
+  // Parts of the depths begin at multiples of 32, whatever the tile; what boxes bring of other
+  // parts would be multiplied, too.
+  const int unit = plan_.boxed ? plan_.depths : 32;
+  line("const i64 slice = ((depths + {}) / {} + {}) / {} * {};", unit - 1, unit, plan_.splits - 1,
+       plan_.splits, unit);
   line("const i64 depth_begin = rank * slice;");
   line("const i64 depth_end = depths < depth_begin + slice ? depths : depth_begin + slice;");
 }
 
 void FunctionWriter::write_products() {
+  if (plan_.boxed) {
+    write_boxed_products();
+  } else {
+    write_copied_products();
+  }
+  line("{}", plan_.splits > 1 ? "contraction::meet_cluster();" : "__syncthreads();");
+}
+
+void FunctionWriter::write_copied_products() {
   line("{{");
   line("Multiplier multiplier;");
   write_source(true);
@@ -244,7 +261,6 @@ void FunctionWriter::write_products() {
       plan_.stages);
   line("multiplier.write(products, {});", product_pitch(plan_));
   line("}}");
-  line("{}", plan_.splits > 1 ? "contraction::meet_cluster();" : "__syncthreads();");
 }
 
 namespace {
@@ -254,13 +270,13 @@ std::string guarded(std::string_view name, std::string_view text) {
 }
 
 /// As geometry.h describes it, for one segment.
-std::string spell_parameters(const Kernel& kernel, const std::string& symbol) {
+std::string spell_parameters(const Kernel& kernel, const std::string& symbol, bool maps) {
   uint64_t words = 2 + kernel.arguments.size() + kernel.scalars.size();
   for (const Size& size : kernel.sizes) words += !size.fixed;
   return fmt::format(
-      "struct {}_Parameters {{ u32 segment_count, first_block[2]; u64 scratch, segment[1][{}]; "
+      "struct {}_Parameters {{ u32 segment_count, first_block[2]; u64 scratch, segment[1][{}];{} "
       "}};\n",
-      symbol, words);
+      symbol, words, maps ? " contraction::TensorMap maps[2];" : "");
 }
 
 std::string spell_bindings(const Kernel& kernel) {
@@ -292,8 +308,15 @@ std::string generate_contraction(const Kernel& kernel, const std::string& symbol
 std::string generate_contraction(const Kernel& kernel, const std::string& symbol,
                                  const Target& target, const ContractionSchedule& schedule) {
   std::string text = guarded("ENCORE_CONTRACTION_INTRINSICS", contraction_intrinsics()) +
-                     guarded("ENCORE_CONTRACTION_TILES", contraction_tiles()) +
-                     spell_parameters(kernel, symbol);
+                     guarded("ENCORE_CONTRACTION_TILES", contraction_tiles());
+  if (has_boxes(schedule))
+    text += guarded("ENCORE_WGMMA_INTRINSICS", wgmma_intrinsics()) +
+            guarded("ENCORE_WGMMA_TILES", wgmma_tiles());
+  for (const ContractionPlan& plan : schedule.plans)
+    if (plan.boxed)
+      text +=
+          wgmma_instruction(plan, runs_along_depth(kernel, true), runs_along_depth(kernel, false));
+  text += spell_parameters(kernel, symbol, has_boxes(schedule));
   uint32_t function = 0;
   for (const ContractionPlan& plan : schedule.plans) {
     const std::string cluster =

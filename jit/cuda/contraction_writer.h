@@ -57,6 +57,13 @@ class FunctionWriter {
   /// Which tiles, and which part of the contracted points, are this block's.
   void write_place();
   void write_products();
+  void write_copied_products();
+
+  // contraction_wgmma.cpp: likewise by warpgroups.
+  void write_boxed_types();
+  /// `load_a(to, depth, barrier)` or `load_b`: sends for the boxes of a tile.
+  void write_boxes(bool a);
+  void write_boxed_products();
 
   // contraction_epilogue.cpp: the epilogue.
   /// Columns of the tile that this block finishes; with several splits each takes some.

@@ -39,8 +39,9 @@ class CudaBackend final : public Backend {
 
   std::string name() const override { return fmt::format("cuda:{}", gpu_.index()); }
   std::string fingerprint() const override {
-    return fmt::format("cuda nvrtc {} sm_{}{} code {}", compiler_, gpu_.compute_capability(),
-                       target().strict ? " strict" : "", code_version());
+    return fmt::format("cuda nvrtc {} sm_{}{}{} code {}", compiler_, gpu_.compute_capability(),
+                       target().strict ? " strict" : "", target().wgmma ? " wgmma" : "",
+                       code_version());
   }
   Limits limits() const override {
     // A launch costs as much as hundreds of instructions that wait for one another, so kernels may
@@ -139,7 +140,7 @@ class CudaBackend final : public Backend {
   }
 
  private:
-  Target target() const { return {gpu_.compute_capability(), settings().strict}; }
+  Target target() const { return {gpu_.compute_capability(), settings().strict, settings().wgmma}; }
 
   static bool is_by_library(const Kernel& kernel) {
     return kernel.contraction && kernel.variant == library_variant;

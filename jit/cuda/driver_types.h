@@ -2,6 +2,7 @@
 // the API's names, in this namespace, and no CUDA header is needed.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 
 namespace encore::jit::cuda {
 
@@ -47,5 +48,18 @@ struct CUDA_KERNEL_NODE_PARAMS {
   CUcontext ctx;
 };
 static_assert(sizeof(CUDA_KERNEL_NODE_PARAMS) == 72);
+
+using CUtensorMapDataType = int;
+inline constexpr CUtensorMapDataType CU_TENSOR_MAP_DATA_TYPE_FLOAT16 = 6;
+inline constexpr CUtensorMapDataType CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 = 9;
+inline constexpr CUtensorMapDataType CU_TENSOR_MAP_DATA_TYPE_TFLOAT32 = 11;
+inline constexpr int CU_TENSOR_MAP_INTERLEAVE_NONE = 0;
+inline constexpr int CU_TENSOR_MAP_SWIZZLE_128B = 3;
+inline constexpr int CU_TENSOR_MAP_L2_PROMOTION_L2_256B = 3;
+inline constexpr int CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE = 0;
+
+struct alignas(128) CUtensorMap {
+  uint64_t opaque[16];
+};
 
 }  // namespace encore::jit::cuda

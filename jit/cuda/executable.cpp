@@ -63,6 +63,13 @@ void KernelExecutable::pack(std::span<const Segment> segments, LaunchList& to) c
     size_t block = to.add_block(layout_.parameter_bytes());
     Steps steps = layout_.pack(segments.first(count), to.block(block));
     if (steps.scratch_bytes) to.add_scratch({this, block, steps.scratch_bytes});
+    if (steps.needs_maps) {
+      std::byte* to_map = to.block(block) + layout_.maps_at();
+      for (const TensorMap& map : layout_.tensor_maps(segments[0], steps.launches[0])) {
+        encode(map, to_map);
+        to_map += TensorMap::bytes;
+      }
+    }
     for (const Geometry& step : steps) {
       Function& function = functions_[step.function];
       permit(function, step.shared_bytes);

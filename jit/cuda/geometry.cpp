@@ -1,5 +1,6 @@
 #include <encore/core/error.h>
 #include <encore/jit/cuda/contraction.h>
+#include <encore/jit/cuda/contraction_wgmma.h>
 #include <encore/jit/cuda/geometry.h>
 #include <encore/jit/cuda/schedule.h>
 #include <fmt/format.h>
@@ -147,6 +148,10 @@ LaunchLayout::LaunchLayout(const Kernel& kernel, const Target& target)
   scratch_at_ = (4 * (capacity_ + 2) + 7) / 8 * 8;
   segments_at_ = scratch_at_ + 8;
   parameter_bytes_ = segments_at_ + 8 * size_t(words_) * capacity_;
+  if (!contraction_ || !has_boxes(*contraction_)) return;
+  maps_at_ =
+      (parameter_bytes_ + TensorMap::alignment - 1) / TensorMap::alignment * TensorMap::alignment;
+  parameter_bytes_ = maps_at_ + 2 * TensorMap::bytes;
 }
 
 uint32_t LaunchLayout::functions() const {
@@ -163,6 +168,8 @@ Steps LaunchLayout::pack_contraction(const Segment& segment, std::byte* block) c
   put_segment(segment, 0, 0, block + segments_at_);
   Steps steps;
   if (geometry.grid_x > 0) steps.launches[steps.count++] = geometry;
+  if (maps_at_) std::memset(block + maps_at_, 0, 2 * TensorMap::bytes);
+  steps.needs_maps = geometry.grid_x > 0 && contraction_->plans[function].boxed;
   return steps;
 }
 
@@ -224,6 +231,11 @@ Steps LaunchLayout::pack(std::span<const Segment> segments, std::byte* block) co
     steps.launches[steps.count++] = {function, uint32_t(blocks), choice.threads, 0};
   steps.scratch_bytes = size_t(scratch);
   return steps;
+}
+
+std::array<TensorMap, 2> LaunchLayout::tensor_maps(const Segment& segment,
+                                                   const Geometry& step) const {
+  return cuda::tensor_maps(*kernel_, contraction_->plans[step.function], segment);
 }
 
 void LaunchLayout::set_scratch(std::byte* block, void* scratch) const {

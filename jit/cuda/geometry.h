@@ -8,6 +8,8 @@
 //   uint64 scratch                       the address that `set_scratch` wrote
 //   uint64 segment[capacity][words]      {control; pointers[A]; sizes that are not fixed[S];
 //   scalars[C]}
+//   (padding to 128)
+//   tensor map[2]                        only where a function takes them
 //
 // `control` is what the layout decided for this segment's extents. Everything here is a function of
 // the kernel's text, the target and the launch's sizes and pointers.
@@ -16,6 +18,7 @@
 #pragma once
 #include <encore/jit/backend.h>
 #include <encore/jit/cuda/target.h>
+#include <encore/jit/cuda/tensor_map.h>
 #include <encore/jit/kernel.h>
 
 #include <array>
@@ -41,6 +44,7 @@ struct Steps {
   std::array<Geometry, most> launches;
   uint32_t count = 0;
   size_t scratch_bytes = 0;  // of uninitialized memory, for this launch alone; aligned to 256
+  bool needs_maps = false;   // then `tensor_maps` must be encoded into the block at `maps_at`
 
   const Geometry* begin() const { return launches.data(); }
   const Geometry* end() const { return launches.data() + count; }
@@ -63,6 +67,9 @@ class LaunchLayout {
   /// `set_scratch` must follow.
   Steps pack(std::span<const Segment> segments, std::byte* block) const;
   void set_scratch(std::byte* block, void* scratch) const;
+  /// What the copy engine is told for the step that `pack` returned.
+  std::array<TensorMap, 2> tensor_maps(const Segment& segment, const Geometry& step) const;
+  size_t maps_at() const { return maps_at_; }
 
  private:
   Steps pack_contraction(const Segment& segment, std::byte* block) const;
@@ -72,7 +79,7 @@ class LaunchLayout {
   std::shared_ptr<const Schedule> schedule_;                // of kernels without a contraction
   std::shared_ptr<const ContractionSchedule> contraction_;  // of kernels with one
   uint32_t capacity_ = 1, words_ = 0;
-  size_t scratch_at_ = 0, segments_at_ = 0, parameter_bytes_ = 0;
+  size_t scratch_at_ = 0, segments_at_ = 0, maps_at_ = 0, parameter_bytes_ = 0;
 };
 
 }  // namespace encore::jit::cuda

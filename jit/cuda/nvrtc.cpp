@@ -157,6 +157,12 @@ class Compilation {
   Program program_ = nullptr;
 };
 
+/// What has warpgroups' instructions is for the very architecture only.
+std::string architecture(const std::string& source, const char* kind, int capability) {
+  const bool only = source.find("wgmma.") != std::string::npos;
+  return fmt::format("--gpu-architecture={}_{}{}", kind, capability, only ? "a" : "");
+}
+
 }  // namespace
 
 bool nvrtc_is_available() {
@@ -172,7 +178,7 @@ const std::string& nvrtc_version() { return nvrtc().version; }
 
 std::vector<std::byte> compile_to_cubin(const std::string& source, int capability) {
   Span span("compile kernel", "nvrtc");
-  return Compilation(source, fmt::format("--gpu-architecture=sm_{}", capability)).cubin();
+  return Compilation(source, architecture(source, "sm", capability)).cubin();
 }
 
 std::vector<std::vector<std::byte>> compile_to_cubins(std::span<const std::string> sources,
@@ -205,7 +211,7 @@ std::vector<std::vector<std::byte>> compile_to_cubins(std::span<const std::strin
 }
 
 std::string compile_to_ptx(const std::string& source, int capability) {
-  return Compilation(source, fmt::format("--gpu-architecture=compute_{}", capability)).ptx();
+  return Compilation(source, architecture(source, "compute", capability)).ptx();
 }
 
 }  // namespace encore::jit::cuda

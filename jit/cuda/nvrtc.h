@@ -16,8 +16,9 @@ bool nvrtc_is_available();
 /// "13.0"; part of the key of everything that it compiles.
 const std::string& nvrtc_version();
 
-/// Compiles for compute capability `capability` (90 is 9.0) with the options that make every
-/// instruction one rounding. Throws Error with NVRTC's log, DeviceUnavailable where there is none.
+/// Compiles for compute capability `capability` (90 is 9.0), and for no later one where the text
+/// has `wgmma` instructions, with the options that make every instruction one rounding. Throws
+/// Error with NVRTC's log, DeviceUnavailable where there is none.
 std::vector<std::byte> compile_to_cubin(const std::string& source, int capability);
 /// Likewise several programs, side by side on threads of their own, one for each of the machine's.
 std::vector<std::vector<std::byte>> compile_to_cubins(std::span<const std::string> sources,
