@@ -26,6 +26,7 @@ class CudaContraction : public ::testing::Test {
     if (cuda_device_count() == 0) GTEST_SKIP() << "there is no GPU here";
     strict_ = settings().strict;
     wgmma_ = settings().wgmma;
+    settings().wgmma = false;
   }
   void TearDown() override {
     settings().strict = strict_;

@@ -328,7 +328,7 @@ TEST_F(CudaLibraryApart, DoesNotOpenIt) {
   settings().cublaslt = "on";
   const Matrix a(24, 40, 1), b(40, 48, 2);
   EXPECT_EQ(matmul(a.on_gpu(), b.on_gpu()).to_vector<float>(), product(a, b).values);
-  settings().cublaslt = Settings().cublaslt;  // nor, by default, for large ones
+  settings().cublaslt = "off";
   const jit::Kernel large = jit::matmul_kernel(f32, 1, 8192, 4096, 1024);
   EXPECT_NE(jit::backend(cuda(0)).variant(large), library_variant);
   for (const char* name : {"libcublasLt.so.13", "libcublasLt.so.12"}) {
@@ -337,7 +337,7 @@ TEST_F(CudaLibraryApart, DoesNotOpenIt) {
   }
 }
 
-TEST(CudaLibrary, IsNotOpenedForSmallProductsNorByDefault) {
+TEST(CudaLibrary, IsNotOpenedForSmallProductsNorWhereItIsOff) {
   EXPECT_THAT(fake_cuda::run_apart("CudaLibraryApart.DoesNotOpenIt"), HasSubstr("PASSED"));
 }
 
