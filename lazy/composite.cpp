@@ -73,11 +73,14 @@ Tensor selu(const Arg& x) {
 
 Tensor gelu(const Arg& x, GeluForm form) {
   Scope scope("gelu", x.location());
-  Tensor half = x * lit(0.5);
-  if (form == GeluForm::erf) return half * (erf(x * lit(1 / std::numbers::sqrt2)) + lit(1.0));
+  if (form == GeluForm::erf) {
+    Tensor half = x * lit(0.5);
+    return half * (erf(x * lit(1 / std::numbers::sqrt2)) + lit(1.0));
+  }
+  // x (1 + tanh(t)) / 2 = x sigmoid(2 t): cheaper, and nothing cancels left of 0.
   Tensor value = value_of(x);
-  Tensor cubic = value + value * value * value * lit(0.044715);
-  return half * (tanh(cubic * lit(std::numbers::sqrt2 * std::numbers::inv_sqrtpi)) + lit(1.0));
+  constexpr double twice = 2 * std::numbers::sqrt2 * std::numbers::inv_sqrtpi;
+  return value * sigmoid(value * (value * value * lit(twice * 0.044715) + lit(twice)));
 }
 
 Tensor silu(const Arg& x) {

@@ -115,8 +115,10 @@ Value lower_relu(Builder& to, Value a) {
 }
 
 Value lower_sigmoid(Builder& to, Value a) {
+  // For a < 0 it is e^a / (1 + e^a). The divisor lies between 1 and 2.
   Value one = to.like(a, 1.0), small = math::exp(to, to.neg(to.abs(a)));
-  return to.div(to.select(negative(to, a), small, one), to.add(one, small));
+  Value part = to.div(one, to.add(one, small));
+  return to.select(negative(to, a), to.mul(small, part), part);
 }
 
 double floor_remainder(double a, double b) {

@@ -5,8 +5,8 @@
 #include <encore/jit/cuda/prelude.h>
 #include <fmt/format.h>
 #include <stdlib.h>
-#include <algorithm>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -203,6 +203,11 @@ static f32 max_or_nan(f32 a, f32 b) {
 }
 static f32 min_or_nan(f32 a, f32 b) { return -max_or_nan(-a, -b); }
 // By way of the compiler's own _Float16.
+static f32 reciprocal_near(f32 a) { return 1.0f / a; }
+static u16 brain_bits(f32 a) {
+  u32 bits = __float_as_uint(a);
+  return a != a ? (u16)0x7fff : (u16)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
 static u16 half_bits(f32 a) { _Float16 h = (_Float16)a; u16 r; memcpy(&r, &h, 2); return r; }
 static f32 from_half_bits(u16 a) { _Float16 h; memcpy(&h, &a, 2); return (f32)h; }
 )";

@@ -1,5 +1,6 @@
 #include <encore/jit/cuda/contraction_traits.h>
 #include <encore/jit/cuda/contraction_writer.h>
+#include <encore/jit/cuda/schedule.h>
 #include <encore/jit/cuda/spell_instruction.h>
 
 namespace encore::jit::cuda {
@@ -50,6 +51,25 @@ FunctionWriter::Early FunctionWriter::early_load(const Stage& stage, uint32_t id
   return kernel_.arguments[access.argument].use == Use::read ? Early::column : Early::element;
 }
 
+bool FunctionWriter::has_whole_rows() const {
+  const int64_t rows = fixed_points(kernel_, Role::row);
+  if (rows < 0 || rows % plan_.rows != 0) return false;
+  if (kernel_.rows_per_chunk == none) return true;
+  const Size& chunk = kernel_.sizes[kernel_.rows_per_chunk];
+  return chunk.fixed && chunk.value > 0 && chunk.value % plan_.rows == 0;
+}
+
+bool FunctionWriter::has_whole_columns() const {
+  const int64_t columns = fixed_points(kernel_, Role::inner);
+  return columns >= 0 && columns % plan_.columns == 0;
+}
+
+std::string FunctionWriter::in_tile(const std::string& row) const {
+  std::string all = has_whole_columns() ? "" : "column < columns";
+  if (!has_whole_rows()) all += (all.empty() ? "" : " && ") + row + " < row_end";
+  return all.empty() ? "true" : all;
+}
+
 void FunctionWriter::write_column_loads() {
   for_early_loads(Early::column, [&](uint32_t id) {
     const Instruction& load = kernel_.instructions[id];
@@ -68,7 +88,7 @@ void FunctionWriter::write_element_loads(const std::string& tile_row) {
   line("#pragma unroll");
   line("for (int u = 0; u < {}; ++u) {{", batch());
   line("const i64 row = first_row + {} + u * {};", tile_row, groups());
-  line("if (group < {} && column < columns && row < row_end) {{", groups());
+  line("if (group < {} && {}) {{", groups(), in_tile("row"));
   decompose(Role::row, "row");
   for_early_loads(Early::element, [&](uint32_t id) {
     const Instruction& load = kernel_.instructions[id];
@@ -82,14 +102,14 @@ void FunctionWriter::write_epilogue() {
   line("if (group < {} && (column < columns || column == 0)) {{", groups());
   line("#pragma unroll 1");
   line("for (int base = group; base < {}; base += {}) {{", plan_.rows, groups() * batch());
-  line("if (first_row + base >= row_end) break;");
+  if (!has_whole_rows()) line("if (first_row + base >= row_end) break;");
   if (!loads_before_products()) write_element_loads("base");
   write_ready();
   line("#pragma unroll");
   line("for (int u = 0; u < {}; ++u) {{", batch());
   line("const int tile_row = base + u * {};", groups());
   line("const i64 row = first_row + tile_row;");
-  line("if (row < row_end) {{");
+  line("if ({}) {{", has_whole_rows() ? "true" : "row < row_end");
   decompose(Role::row, "row");
   for (const Stage& stage : kernel_.stages) {
     if (stage.kind == StageKind::row) write_row_stage(stage);
@@ -109,7 +129,7 @@ void FunctionWriter::write_ready() {
   line("for (int u = 0; u < {}; ++u) {{", batch());
   line("const int tile_row = base + u * {};", groups());
   line("ready[u] = 0;");
-  line("if (column < columns && first_row + tile_row < row_end) {{");
+  line("if ({}) {{", in_tile("first_row + tile_row"));
   const std::string place =
       fmt::format("products + tile_row * {} + own_column", product_pitch(plan_));
   if (plan_.splits == 1) {
@@ -150,7 +170,7 @@ void FunctionWriter::write_row_stage(const Stage& stage) {
 }
 
 void FunctionWriter::write_sweep(const Stage& stage) {
-  line("if (column < columns) {{");
+  line("if ({}) {{", has_whole_columns() ? "true" : "column < columns");
   line("const {} product = ready[u];", value_type());
   for (uint32_t i = stage.begin; i < stage.end; ++i) {
     const Early early = early_load(stage, i);

@@ -16,11 +16,18 @@ std::string FunctionWriter::write() {
   write_types();
   if (!plan_.boxed) write_operand(true), write_operand(false);
   write_totals();
-  line("for (i64 first_row = row_begin; first_row < row_end; first_row += {}) {{", plan_.rows);
+  // A loop that runs once would have the compiler keep what does not change in registers.
+  const bool once = kernel_.rows_per_chunk == none;
+  if (once) {
+    line("const i64 first_row = row_begin;");
+    line("if (first_row < row_end) {{");
+  } else {
+    line("for (i64 first_row = row_begin; first_row < row_end; first_row += {}) {{", plan_.rows);
+  }
   if (loads_before_products()) write_element_loads("group");
   write_products();
   write_epilogue();
-  if (plan_.boxed) line("contraction::give_to_boxes();");
+  if (plan_.boxed && !once) line("contraction::give_to_boxes();");
   line("{}", plan_.splits > 1 ? "contraction::meet_cluster();" : "__syncthreads();");
   line("}}");
   write_finish();
@@ -95,11 +102,7 @@ void FunctionWriter::write_instruction(uint32_t i) {
 }
 
 std::string FunctionWriter::spell_pure(const Instruction& instruction) const {
-  std::string names[3];
-  for (int i = 0; i < operand_count(instruction.op); ++i)
-    names[i] = fmt::format("v{}", instruction.operands[i]);
-  return spell(instruction, kernel_.instructions[instruction.operands[0]].dtype, names[0], names[1],
-               names[2]);
+  return spelling_.spell(instruction, [](ValueId value) { return fmt::format("v{}", value); });
 }
 
 std::string FunctionWriter::element(const Access& access) const {

@@ -2,6 +2,7 @@
 // the operands' programs, the walk over tiles and the epilogue.
 #pragma once
 #include <encore/jit/cuda/contraction.h>
+#include <encore/jit/cuda/spell_in_range.h>
 #include <encore/jit/cuda/spell_instruction.h>
 #include <fmt/format.h>
 
@@ -15,7 +16,11 @@ namespace encore::jit::cuda {
 class FunctionWriter {
  public:
   FunctionWriter(const Kernel& kernel, const ContractionPlan& plan, const Target& target)
-      : kernel_(kernel), contraction_(*kernel.contraction), plan_(plan), target_(target) {}
+      : kernel_(kernel),
+        contraction_(*kernel.contraction),
+        plan_(plan),
+        target_(target),
+        spelling_(kernel) {}
 
   /// The function's body, after the parameters' names are bound.
   std::string write();
@@ -86,6 +91,12 @@ class FunctionWriter {
         if (early_load(stage, id) == kind) act(id);
     }
   }
+  /// Do the sizes, all known, fill every tile? Then no element asks whether it exists, and the
+  /// rows of a batch are computed side by side.
+  bool has_whole_rows() const;
+  bool has_whole_columns() const;
+  /// Whether the thread's column and this row exist.
+  std::string in_tile(const std::string& row) const;
   void write_column_loads();
   /// Into early_ID[batch], for the rows from `tile_row` on.
   void write_element_loads(const std::string& tile_row);
@@ -107,6 +118,7 @@ class FunctionWriter {
   const Contraction& contraction_;
   const ContractionPlan& plan_;
   const Target& target_;
+  RangedSpelling spelling_;
   std::string text_;
 };
 

@@ -93,62 +93,12 @@ void Generator::emit_value(ValueId id) {
     case Opcode::load:
       text = load_of(id);
       break;
-    default: {
-      auto operand = [&](int i) {
-        ValueId value = instruction.operands[i];
-        return value == none ? std::string() : name(value);
-      };
-      DType first = dtype_of(instruction.operands[0]);
-      if (instruction.op == Opcode::scale2)
-        text = scale2(instruction);
-      else if (std::string limited = limit(instruction); !limited.empty())
-        text = limited;
-      else
-        text = spell(instruction, first, operand(0), operand(1), operand(2));
-    }
+    default:
+      text = spelling_.spell(instruction,
+                             [this](ValueId value) { return names_[reuse_.canonical[value]]; });
   }
   out_.line("const {} v{} = {};", type, id, text);
   names_[id] = fmt::format("v{}", id);
-}
-
-/// `x` kept below or above a number: one machine instruction, where a comparison and a selection
-/// are two. Empty where the instruction is none such.
-std::string Generator::limit(const Instruction& instruction) const {
-  if (instruction.op != Opcode::select || instruction.dtype != DType::f32) return {};
-  const Instruction& condition = kernel_.instructions[instruction.operands[0]];
-  ValueId bound = instruction.operands[1], x = instruction.operands[2];
-  const Instruction& constant = kernel_.instructions[bound];
-  if (condition.op != Opcode::lt || constant.op != Opcode::constant) return {};
-  float number = std::bit_cast<float>(uint32_t(constant.bits));
-  if (number == 0 || std::isnan(number)) return {};  // zeros of either sign are alike to `<` alone
-  if (condition.operands[0] == bound && condition.operands[1] == x)
-    return fmt::format("min_or_nan({}, {})", name(x), name(bound));
-  if (condition.operands[0] == x && condition.operands[1] == bound)
-    return fmt::format("max_or_nan({}, {})", name(x), name(bound));
-  return {};
-}
-
-/// The cheapest way that serves all exponents which may come.
-std::string Generator::scale2(const Instruction& instruction) const {
-  ValueId exponent = instruction.operands[1];
-  std::string a = name(instruction.operands[0]), n = name(exponent);
-  const Range& range = ranges_[exponent];
-  bool single = instruction.dtype == DType::f32;
-  bool near = single ? range.within(-126, 127) : range.within(-1022, 1023);
-  if (!near && !(single && range.within(-252, 254))) return fmt::format("scale2({}, {})", a, n);
-  std::string shifted = single ? fmt::format("shifted_bits({})", n) : n;
-  // Mostly n was rounded by adding this number; then its bits are there already.
-  const Instruction& difference = kernel_.instructions[exponent];
-  constexpr double magic = 12582912;
-  if (single && difference.op == Opcode::sub &&
-      ranges_[difference.operands[0]].within(magic - (1 << 20), magic + (1 << 20)) &&
-      ranges_[difference.operands[1]].within(magic, magic) &&
-      !names_[reuse_.canonical[difference.operands[0]]].empty())
-    shifted = fmt::format("bits_of({})", name(difference.operands[0]));
-  std::string scaled =
-      fmt::format("{}({}, {})", near ? "scale2_near" : "scale2_middle", a, shifted);
-  if (nan_follows(kernel_, instruction.operands[0], exponent)) return scaled;
-  return fmt::format("{} != {} ? {} : {}", n, n, n, scaled);
 }
 
 /// A store of one element.

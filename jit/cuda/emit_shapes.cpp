@@ -196,6 +196,18 @@ void Generator::end_column(uint32_t i, bool from_sweep) {
   out_.close();
 }
 
+/// Do the sizes, all known, fill every round of every team? Then no element asks whether it exists,
+/// and the rows of a round are computed side by side.
+bool Generator::has_whole_columns() const {
+  if (variant_.any_teams || kernel_.rows_per_chunk == none) return false;
+  const Size& chunk = kernel_.sizes[kernel_.rows_per_chunk];
+  const int64_t rows = fixed_points(kernel_, Role::row);
+  const int64_t inner = has_inner() ? fixed_points(kernel_, Role::inner) : 1;
+  return chunk.fixed && chunk.value > 0 && rows >= 0 && inner >= 0 && rows % chunk.value == 0 &&
+         chunk.value % (int64_t(variant_.teams) * variant_.unroll) == 0 &&
+         inner % (int64_t(variant_.team) * vector_) == 0;
+}
+
 void Generator::emit_columns() {
   std::string index = index_type();
   out_.line("const {} inner = {};", index, has_inner() ? product(Role::inner) : "1");
@@ -214,12 +226,12 @@ void Generator::emit_columns() {
   else
     out_.line("const {} start = begin + team;", index);
   out_.open("for ({} r = start; r < end; r += {} * {})", index, teams, variant_.unroll);
-  Batch batch{.count = variant_.unroll};
+  Batch batch{.count = variant_.unroll, .always_valid = has_whole_columns()};
   for (uint32_t s = 0; s < kernel_.stages.size(); ++s)
     if (kernel_.stages[s].kind != StageKind::setup) batch.stages.push_back(s);
   batch.place = [&] {
     out_.line("const {} row = r + u * {};", index_type(), teams);
-    out_.line("const bool valid = row < end && e < inner;");
+    if (!batch.always_valid) out_.line("const bool valid = row < end && e < inner;");
     decode("row", Role::row, Role::row);
   };
   emit_batch(batch);

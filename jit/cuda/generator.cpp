@@ -14,7 +14,7 @@ Generator::Generator(const Kernel& kernel, const Target& target, std::string sym
       schedule_(make_schedule(kernel, target)),
       axes_(varying_axes(kernel)),
       inner_axes_(axes_with(kernel, Role::inner)),
-      ranges_(value_ranges(kernel)) {}
+      spelling_(kernel) {}
 
 std::string Generator::run() {
   emit_parameters();

@@ -4,9 +4,9 @@
 // that depend on positions alone, then, vector by vector, everything else. Names of values live as
 // long as the scope that declares them: the thread, a row, a vector of elements, an element.
 #pragma once
-#include <encore/jit/cuda/ranges.h>
 #include <encore/jit/cuda/reuse.h>
 #include <encore/jit/cuda/schedule.h>
+#include <encore/jit/cuda/spell_in_range.h>
 #include <fmt/format.h>
 
 #include <functional>
@@ -73,6 +73,7 @@ class Generator {
 
   // emit_shapes.cpp: how each shape walks.
   void emit_points();
+  bool has_whole_columns() const;
   void emit_columns();
   void emit_rows();
   void emit_split();
@@ -106,8 +107,6 @@ class Generator {
   void emit_stage_of_vector(uint32_t stage, bool keeps);
   void emit_elements(const std::vector<ValueId>& ids, uint32_t stage, bool keeps);
   void emit_value(ValueId id);
-  std::string limit(const Instruction& instruction) const;
-  std::string scale2(const Instruction& instruction) const;
   void emit_store(ValueId id);
   void emit_vector_store(const Access& access, const std::string& from);
   void keep(ValueId id);
@@ -141,7 +140,7 @@ class Generator {
   Schedule schedule_;
   std::vector<uint64_t> axes_;  // varying_axes
   uint64_t inner_axes_;
-  std::vector<Range> ranges_;
+  RangedSpelling spelling_;
   Text out_;
 
   Variant variant_;

@@ -21,6 +21,14 @@ constexpr const char* device = R"(
 #define INLINE __device__ __forceinline__
 INLINE u16 half_bits(f32 a) { u16 r; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(r) : "f"(a)); return r; }
 INLINE f32 from_half_bits(u16 a) { f32 r; asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(a)); return r; }
+INLINE u16 brain_bits(f32 a) {
+  u32 r; asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(0.0f), "f"(a)); return (u16)r;
+}
+// 1 / a rounded once, a in [2^-126, 2^126].
+INLINE f32 reciprocal_near(f32 a) {
+  f32 r; asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(a));
+  return __fmaf_rn(__fmaf_rn(-a, r, 1.0f), r, r);
+}
 INLINE f32 max_or_nan(f32 a, f32 b) {
   f32 r; asm("max.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b)); return r;
 }
@@ -54,11 +62,6 @@ INLINE f32 float_of(u32 bits) { return __uint_as_float(bits); }
 INLINE f64 double_of(u64 bits) { return __longlong_as_double((i64)bits); }
 INLINE u32 bits_of(f32 a) { return __float_as_uint(a); }
 INLINE u64 bits_of(f64 a) { return (u64)__double_as_longlong(a); }
-INLINE u16 brain_bits(f32 a) {
-  u32 bits = bits_of(a);
-  if (a != a) return (u16)(bits >> 16 | 0x40);
-  return (u16)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
 INLINE f32 widen(f16 a) { return from_half_bits(a.bits); }
 INLINE f32 widen(bf16 a) { return float_of((u32)a.bits << 16); }
 INLINE bool widen(b8 a) { return a.bits != 0; }
@@ -229,6 +232,14 @@ INLINE f32 scale2_middle(f32 a, u32 shifted) {
   last = last > 0x4b400000 + 127 ? 0x4b400000 + 127 : last;
   return a * float_of(((u32)(n - last) << 23) + 0x3f800000u) *
          float_of(((u32)last << 23) + 0x3f800000u);
+}
+// Where a lies in [0.25, 4] and n in [-180, 60] or [-240, 240]: the first product is exact.
+INLINE f32 scale2_low(f32 a, u32 shifted) {
+  return a * float_of((shifted << 23) + 0x5f800000u) * 0x1p-64f;
+}
+INLINE f32 scale2_halves(f32 a, u32 shifted) {
+  u32 half = (shifted >> 1 << 23) + 0x3f800000u;
+  return a * float_of(half) * float_of((shifted << 23) + 0x7f000000u - half);
 }
 INLINE f32 scale2(f32 a, f32 n) {
   if (fabsf(n) <= 126.0f) return a * power_of_two(n);

@@ -40,7 +40,10 @@ class Finder {
       case Opcode::mul:
         return rounded(product(operand(0), operand(1)), i.dtype);
       case Opcode::fma:
-        return rounded(sum(product(operand(0), operand(1)), operand(2)), i.dtype);
+        return rounded(meet(sum(product(operand(0), operand(1)), operand(2)), remainder(i)),
+                       i.dtype);
+      case Opcode::scale2:
+        return rounded(product(operand(0), power_of_two(operand(1))), i.dtype);
       case Opcode::floor:
       case Opcode::ceil:
       case Opcode::trunc:
@@ -75,6 +78,31 @@ class Finder {
     auto [low, high] = std::minmax_element(std::begin(ends), std::end(ends));
     bool known = std::none_of(std::begin(ends), std::end(ends), [](double x) { return x != x; });
     return known ? Range{*low, *high} : Range{};
+  }
+
+  static Range meet(Range a, Range b) { return {std::max(a.low, b.low), std::min(a.high, b.high)}; }
+
+  static Range power_of_two(Range a) { return {std::exp2(a.low), std::exp2(a.high)}; }
+
+  /// x - k c for k = x / c rounded to an integer by adding a large number: c / 2 at most, however
+  /// large x. That two products of k and x cancel is what intervals do not see.
+  Range remainder(const Instruction& i) const {
+    const Instruction& rounded_quotient = instruction(i.operands[0]);
+    const ValueId x = i.operands[2];
+    if (rounded_quotient.op != Opcode::sub || !is_constant(i.operands[1])) return {};
+    const Instruction& quotient = instruction(rounded_quotient.operands[0]);
+    const double magic = i.dtype == DType::f32 ? 0x1.8p23 : 0x1.8p52;
+    auto is_magic = [&](ValueId id) {
+      return is_constant(id) && ranges_[id].low == magic && ranges_[id].high == magic;
+    };
+    if (quotient.op != Opcode::fma || quotient.operands[0] != x ||
+        !is_constant(quotient.operands[1]) || !is_magic(quotient.operands[2]) ||
+        !is_magic(rounded_quotient.operands[1]) || !ranges_[x].within(-0x1p20, 0x1p20))
+      return {};
+    const double c = -ranges_[i.operands[1]].low, inverse = ranges_[quotient.operands[1]].low;
+    const double most = std::max(-ranges_[x].low, ranges_[x].high);
+    const double bound = std::abs(c) * 0.5 + most * std::abs(1 - c * inverse);
+    return {-bound, bound};
   }
 
   /// Room for one rounding, and for those of these computations.
