@@ -51,10 +51,12 @@ TEST(CudaContractionEmulated, OlderDevicesHaveNoClusters) {
 
 TEST(CudaContractionEmulated, RandomKernelsAgreeInStrictMode) {
   std::vector<RandomKernel> randoms;
-  for (uint64_t seed = 0; randoms.size() < 30; ++seed) {
+  auto add = [&](uint64_t seed) {
     RandomKernel random = make_random_kernel(seed, {.row_accumulators = false, .store_add = false});
     if (random.kernel.contraction) randoms.push_back(std::move(random));
-  }
+  };
+  for (uint64_t seed = 0; randoms.size() < 30; ++seed) add(seed);
+  for (uint64_t seed : {163, 324, 583}) add(seed);  // without columns
   std::vector<const Kernel*> kernels;
   for (const RandomKernel& random : randoms) kernels.push_back(&random.kernel);
   const EmulatedProgram program(kernels, {90, true});

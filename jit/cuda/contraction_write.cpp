@@ -28,7 +28,10 @@ std::string FunctionWriter::write() {
   write_products();
   write_epilogue();
   if (plan_.boxed && !once) line("contraction::give_to_boxes();");
-  line("{}", plan_.splits > 1 ? "contraction::meet_cluster();" : "__syncthreads();");
+  if (plan_.splits > 1)
+    line("contraction::meet_cluster();");
+  else if (!once || !kernel_.accumulators.empty())
+    line("__syncthreads();");
   line("}}");
   write_finish();
   return std::move(text_);
