@@ -64,7 +64,11 @@ void FunctionWriter::decompose(Role role, const std::string& number) {
     const uint32_t axis = axes.back();
     axes.pop_back();
     if (axes.empty()) return line("const i64 i{} = {};", axis, rest);
-    const std::string extent = size(kernel_.axes[axis].extent);
+    // Row stages run without columns, too; of an axis of no points every number is position 0.
+    const Size& points = kernel_.sizes[kernel_.axes[axis].extent];
+    const std::string extent = points.fixed
+                                   ? fmt::format("{}ll", std::max<int64_t>(points.value, 1))
+                                   : fmt::format("larger<i64>(s{}, 1)", kernel_.axes[axis].extent);
     line("const i64 i{} = rest({}, {}), before_{} = part({}, {});", axis, rest, extent, axis, rest,
          extent);
     rest = fmt::format("before_{}", axis);
