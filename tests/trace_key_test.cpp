@@ -33,7 +33,7 @@ class OneToOne {
  public:
   void see(std::span<Node* const> roots, SyncKind kind) {
     Capture capture;
-    trace::capture(roots, kind, cpu, capture);
+    trace::capture(roots, kind, default_device(), capture);
     std::string text = text_of(build_graph(capture));
     EXPECT_EQ(texts_.emplace(capture.words, text).first->second, text);
     EXPECT_EQ(words_.emplace(text, capture.words).first->second, capture.words) << text;
