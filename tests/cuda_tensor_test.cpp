@@ -410,7 +410,8 @@ int fail_each_call(jit::cuda::CUresult code, bool forget, bool stays = false) {
     jit::cuda::fail_call(0, 0);
     EXPECT_LE(live_on_gpu(), baseline) << "after failure " << n;
     EXPECT_EQ(small_program(), expected) << "after failure " << n;
-    EXPECT_EQ(live_on_gpu(), baseline) << "after failure " << n;
+    EXPECT_LE(live_on_gpu(), baseline) << "after failure " << n;
+    baseline = live_on_gpu();  // less where an earlier program's scratch memory had to go
     if (!failed) return n - 1;
   }
   return 1000;
