@@ -129,10 +129,7 @@ TEST_F(KernelMissReasons, ForbiddenCompilationsNameTraceReasonAndLine) {
   predict(5);
 }
 
-class DeviceMissReasons : public KernelMissReasons {
- protected:
-  fake_cuda::Driver& fake_ = fake_cuda::driver();
-};
+using DeviceMissReasons = KernelMissReasons;
 
 TEST_F(DeviceMissReasons, AnotherDevice) {
   uint32_t line = 0;
@@ -156,9 +153,9 @@ TEST_F(DeviceMissReasons, WhatMadeRoom) {
   };
   const std::string known = only_miss_of(run).key;
   EXPECT_EQ(misses_of(run).size(), 0u);
-  fake_.refusals = 2;  // the pool's own second attempt fails as well
-  Tensor large = data({30 << 20}, cuda(0));
-  EXPECT_EQ(fake_.refusals, 0);
+  Tensor huge = zeros({int64_t(1) << 45}, {.device = cuda(0)}) + 1.0;
+  EXPECT_THROW(eval(huge), OutOfMemory);
+  huge = Tensor();
   Told told = only_miss_of(run);
   expect_named(told, "made_room", line);
   EXPECT_EQ(told.nearest, known);
@@ -205,3 +202,9 @@ TEST(EveryReason, HasACauseThatIsInjectedAndNamedRightly) {
 
 }  // namespace
 }  // namespace encore
+
+int main(int count, char** arguments) {
+  ::testing::InitGoogleTest(&count, arguments);
+  encore::fake_cuda::use_gpu_or_fake();
+  return RUN_ALL_TESTS();
+}
