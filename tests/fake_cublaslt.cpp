@@ -110,7 +110,7 @@ void multiply(const Operation& operation, const Operand& first, const Operand& s
                  (operation.second_transposed ? second.at(z, j, k) : second.at(z, k, j));
         auto value = float(sum);
         if (operation.epilogue & 4) value += element(operation.bias, operation.bias_type, i);
-        if (operation.epilogue & 2) value = value <= 0 ? 0 : value;
+        if (operation.epilogue & 2) value = value > 0 ? value : 0;  // NaN is dropped
         put(result, of_result.type, to.place(z, i, j), value);
       }
 }

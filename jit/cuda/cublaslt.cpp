@@ -36,7 +36,7 @@ enum OperationAttribute : int {
   bias_pointer = 8,
   bias_type = 26
 };
-constexpr int transposed = 1, epilogue_relu = 2, epilogue_bias = 4;
+constexpr int transposed = 1, epilogue_bias = 4;
 enum LayoutAttribute : int { batch_count = 5, batch_offset = 6 };
 enum PreferenceAttribute : int { most_workspace = 1, reductions = 3, first_alignment = 5 };
 // Parts of a sum are added in f32, whatever the result is stored as.
@@ -106,10 +106,10 @@ const std::string& cublaslt_failure() { return library().failure; }
 size_t cublaslt_version() { return library().version; }
 
 std::string to_text(const CublasLtShape& shape) {
-  return fmt::format("{} x ({} x {} x {}), a {}, b {}, c {}, {}{} to {}{}{}", shape.batch, shape.m,
+  return fmt::format("{} x ({} x {} x {}), a {}, b {}, c {}, {}{} to {}{}", shape.batch, shape.m,
                      shape.k, shape.n, describe_matrix(shape.a), describe_matrix(shape.b),
                      describe_matrix(shape.c), name_of(shape.dtype), shape.rounds ? " as tf32" : "",
-                     name_of(shape.result), shape.bias ? ", bias" : "", shape.relu ? ", relu" : "");
+                     name_of(shape.result), shape.bias ? ", bias" : "");
 }
 
 CublasLtProduct::CublasLtProduct(const CublasLtShape& shape) : shape_(shape) {
@@ -137,9 +137,10 @@ void CublasLtProduct::describe() {
   };
   if (shape_.b.transposed) set(transpose_first, transposed);
   if (shape_.a.transposed) set(transpose_second, transposed);
-  if (shape_.bias || shape_.relu)
-    set(epilogue, (shape_.bias ? epilogue_bias : 0) | (shape_.relu ? epilogue_relu : 0));
-  if (shape_.bias) set(bias_type, type_of(shape_.result));
+  if (shape_.bias) {
+    set(epilogue, epilogue_bias);
+    set(bias_type, type_of(shape_.result));
+  }
   auto layout = [&](void*& made, DType dtype, const CublasLtMatrix& matrix, int64_t rows,
                     int64_t columns) {
     if (matrix.transposed) std::swap(rows, columns);

@@ -33,14 +33,13 @@ struct CublasLtMatrix {
   auto operator<=>(const CublasLtMatrix&) const = default;
 };
 
-/// C = A B, M x N from M x K and K x N, then + bias of the column, then max(·, 0) where a NaN
-/// stays; C is not transposed.
+/// C = A B, M x N from M x K and K x N, then + bias of the column; C is not transposed.
 struct CublasLtShape {
   int64_t batch = 1, m = 0, n = 0, k = 0;
   CublasLtMatrix a, b, c;
   DType dtype = DType::f32, result = DType::f32;  // of A and B; of C and bias. f32, f16 or bf16
   bool rounds = false;                            // f32 operands to TF32
-  bool bias = false, relu = false;
+  bool bias = false;
   auto operator<=>(const CublasLtShape&) const = default;
 
   double flops() const { return 2.0 * double(batch) * double(m) * double(n) * double(k); }

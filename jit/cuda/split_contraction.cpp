@@ -140,7 +140,7 @@ class Splitter {
     choose_dtype();
     ValueId value = product();
     if (value == none) return {};
-    value = take_relu(take_bias(value));
+    value = take_bias(value);
     find_result(value);
     if (!is_all(value)) make_epilogue(value);
     return std::move(split_);
@@ -212,33 +212,6 @@ class Splitter {
     if (!is_bias(kernel_.instructions[other])) return product;
     split_.bias = kernel_.accesses[kernel_.instructions[other].aux].argument;
     return user;
-  }
-
-  int uses(ValueId value) const {
-    int count = 0;
-    for (const Accumulator& accumulator : kernel_.accumulators)
-      count += (accumulator.value == value) + (accumulator.predicate == value);
-    for (const Access& access : kernel_.accesses) count += access.predicate == value;
-    for (const Instruction& instruction : kernel_.instructions)
-      count += int(std::count(instruction.operands, std::end(instruction.operands), value));
-    return count;
-  }
-
-  /// x <= 0 ? 0 : x, which keeps NaN and makes 0 of -0, as the library does.
-  ValueId take_relu(ValueId value) {
-    for (ValueId id = value; id < kernel_.instructions.size(); ++id) {
-      const Instruction& chosen = kernel_.instructions[id];
-      if (chosen.op != Opcode::select || chosen.operands[2] != value) continue;
-      const Instruction& test = kernel_.instructions[chosen.operands[0]];
-      const Instruction& zero = kernel_.instructions[chosen.operands[1]];
-      const bool is_relu = test.op == Opcode::le && test.operands[0] == value &&
-                           test.operands[1] == chosen.operands[1] && zero.op == Opcode::constant &&
-                           zero.bits == 0 && uses(value) == 2 && uses(chosen.operands[0]) == 1;
-      if (!is_relu) return value;
-      split_.relu = true;
-      return id;
-    }
-    return value;
   }
 
   /// An output whose points are those of the matrix, and which nothing else looks at.
@@ -394,7 +367,7 @@ std::optional<CublasLtShape> library_shape(const Kernel& kernel, const SplitCont
   shape.dtype = stored_dtype(kernel, true), shape.result = split.matrix;
   shape.rounds =
       shape.dtype == DType::f32 && kernel.contraction->precision != MatmulPrecision::highest;
-  shape.bias = split.bias != none, shape.relu = split.relu;
+  shape.bias = split.bias != none;
   if (shape.flops() == 0) return {};
   const auto of_a = strides.matrix(a, row, depth), of_b = strides.matrix(b, depth, column);
   if (!of_a || !of_b) return {};

@@ -2,7 +2,9 @@
 //
 // The library's matrix is an output's memory where an output has room for it, else memory of its
 // own; what follows then reads it point by point, so an output may be read and written in place.
-// How a kernel is split depends on its text alone; what the library is asked for also on sizes.
+// The library's relu and gelu are not used: some of its algorithms drop NaN in the one, and its
+// tanh is coarser than ours in the other. How a kernel is split depends on its text alone; what the
+// library is asked for also on sizes.
 //
 // Threads: all functions are pure.
 #pragma once
@@ -19,7 +21,6 @@ struct SplitContraction {
   DType matrix = DType::f32;
   uint32_t a = 0, b = 0;           // arguments
   uint32_t bias = none;            // an argument that the library adds to every row
-  bool relu = false;               // the library's last
   uint32_t result = none;          // the access of an output that is the matrix, or is no wider
   std::optional<Kernel> epilogue;  // reads the matrix as one more argument, behind the kernel's
   bool in_place() const { return result != none; }
