@@ -43,6 +43,15 @@ struct Segment {
   void* const* arguments;   // one per Kernel::arguments
   const int64_t* sizes;     // one per Kernel::sizes, fixed ones included
   const uint64_t* scalars;  // one per Kernel::scalars, value in the low bytes
+  // Uninitialized memory for this launch alone, see `Executable::scratch`. Null: the code takes its
+  // own, no more than so many bytes where it can help it.
+  void* scratch = nullptr;
+  size_t scratch_bytes = ~size_t(0);
+};
+
+/// Bytes beside its arguments that a launch needs at least, and from which on more do not help.
+struct ScratchWish {
+  size_t least = 0, best = 0;
 };
 
 class Executable {
@@ -50,6 +59,9 @@ class Executable {
   virtual ~Executable() = default;
   /// Runs (CPU) or enqueues (CUDA) all segments as one launch.
   virtual void launch(std::span<const Segment> segments) const = 0;
+  /// What a launch of the segment would do with memory beside its arguments, whose addresses need
+  /// not be right: all that counts is which of them are equal.
+  virtual ScratchWish scratch(const Segment&) const { return {}; }
   /// Bytes of code and data this holds.
   virtual size_t bytes() const = 0;
 };
@@ -102,9 +114,9 @@ class Backend {
   virtual std::string fingerprint() const = 0;
   virtual Limits limits() const = 0;
 
-  /// A number for `Kernel::variant`: which of several kinds of code suits the kernel's sizes as they
-  /// are, fixed or not. Code of any variant gives what it should for all sizes of its structure for
-  /// which this may be the answer. 0: there is one kind only.
+  /// A number for `Kernel::variant`: which of several kinds of code suits the kernel's sizes as
+  /// they are, fixed or not. Code of any variant gives what it should for all sizes of its
+  /// structure for which this may be the answer. 0: there is one kind only.
   virtual uint32_t variant(const Kernel&) const { return 0; }
   virtual std::vector<Binary> compile(std::span<const Kernel* const> kernels) = 0;
   /// Throws Error for bytes that are not this kernel's, or damaged.

@@ -39,6 +39,8 @@ struct Algorithm {
 };
 constexpr uint64_t first_algorithm = 0x656e636f7265;
 constexpr int algorithms = 3, operations_of[algorithms] = {3, 1, 2};
+/// It adds up so many sums of parts, which stand in its workspace.
+constexpr size_t parts_of_the_fastest = 8;
 
 encore::fake_cublaslt::Library& seen() {
   static auto& library = *new encore::fake_cublaslt::Library;
@@ -186,22 +188,29 @@ int cublasLtMatmulPreferenceDestroy(void* preference) {
   return 0;
 }
 
-int cublasLtMatmulPreferenceSetAttribute(void*, int which, const void*, size_t bytes) {
+int cublasLtMatmulPreferenceSetAttribute(void* preference, int which, const void* value,
+                                         size_t bytes) {
   CALLED(cublasLtMatmulPreferenceSetAttribute);
-  return bytes == (which == 1 ? sizeof(size_t) : sizeof(uint32_t)) ? 0 : invalid_value;
+  if (bytes != (which == 1 ? sizeof(size_t) : sizeof(uint32_t))) return invalid_value;
+  if (which == 1) std::memcpy(preference, value, bytes);
+  return 0;
 }
 
 size_t cublasLtGetVersion() { return 130000; }
 
-int cublasLtMatmulAlgoGetHeuristic(void*, void*, void*, void*, void*, void*, void*, int most,
-                                   void* results, int* found) {
+int cublasLtMatmulAlgoGetHeuristic(void*, void*, void*, void*, void*, void* of_result,
+                                   void* preference, int most, void* results, int* found) {
   CALLED(cublasLtMatmulAlgoGetHeuristic);
-  *found = most < algorithms ? most : algorithms;
-  for (int i = 0; i < *found; ++i) {
-    auto& one = static_cast<Algorithm*>(results)[i];
+  const Layout& result = *static_cast<Layout*>(of_result);
+  const size_t workspaces[algorithms] = {0, parts_of_the_fastest * 4 * result.rows * result.columns,
+                                         256};
+  *found = 0;
+  for (int i = 0; i < algorithms && *found < most; ++i) {
+    if (workspaces[i] > *static_cast<size_t*>(preference)) continue;
+    auto& one = static_cast<Algorithm*>(results)[(*found)++];
     one = {};
     one.algorithm[0] = first_algorithm + uint64_t(i);
-    one.workspace_bytes = size_t(i) * 256;
+    one.workspace_bytes = workspaces[i];
   }
   return 0;
 }

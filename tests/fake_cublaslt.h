@@ -5,7 +5,8 @@
 
 namespace encore::fake_cublaslt {
 
-/// It has three algorithms, which take the device three operations, one, and two.
+/// It has three algorithms, which take the device three operations, one, and two. The fastest wants
+/// a workspace eight times as large as the result, the others next to nothing.
 struct Library {
   std::map<std::string, int> calls;     // by function
   std::map<std::string, int> failures;  // functions that shall fail, and with which status

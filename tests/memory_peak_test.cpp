@@ -64,7 +64,9 @@ int64_t by_hand(const Model& m, bool keeps_gradients) {
 
 class Perceptron {
  public:
-  explicit Perceptron(const Model& shape) : shape_(shape), before_(stats().live_bytes) {
+  explicit Perceptron(const Model& shape) : shape_(shape) {
+    trace::runtime().clear_caches();  // a GPU keeps the scratch memory of earlier programs
+    before_ = stats().live_bytes;
     manual_seed(1);
     for (size_t i = 0; i + 1 < shape.widths.size(); ++i)
       layers_.emplace_back(shape.widths[i], shape.widths[i + 1]);
@@ -112,7 +114,7 @@ class Perceptron {
 
  private:
   Model shape_;
-  int64_t before_;
+  int64_t before_ = 0;
   std::vector<Linear> layers_;
   Tensor images_, labels_;
   std::unique_ptr<Optimizer> optimizer_;

@@ -48,6 +48,9 @@ class Describer {
         lives_[buffer].first = std::min(lives_[buffer].first, t_.order.launch_of[k]);
         lives_[buffer].last = t_.order.launch_of[k];
       }
+    for (size_t k = 0; k < t_.lowered.kernels.size(); ++k)
+      if (const uint32_t scratch = t_.lowered.kernels[k].scratch; scratch != nobody)
+        lives_[scratch] = {t_.order.launch_of[k], t_.order.launch_of[k]};
   }
 
   void run() {
@@ -248,6 +251,7 @@ class Describer {
         json_.field("node", buffer.node);
         json_.field("role", buffer.leaf != nobody ? "leaf"
                             : buffer.is_partial   ? "partial"
+                            : buffer.is_scratch   ? "scratch"
                             : buffer.is_output    ? "output"
                                                   : "intermediate");
         json_.field("home", home.leaf != nobody     ? "leaf"

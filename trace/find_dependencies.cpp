@@ -94,12 +94,15 @@ jit::Dependencies find_dependencies(const LoweredTrace& trace,
     const uint32_t launch = launch_of[first];
     for (; first < trace.kernels.size() && launch_of[first] == launch; ++first) {
       const PlannedKernel& kernel = trace.kernels[first];
-      for (size_t i = 0; i < kernel.buffers.size(); ++i) {
-        const MemoryPlan::Home& home = plan.homes[kernel.buffers[i]];
-        memories[{home.leaf, home.output}].use(
-            home.offset, home.offset + trace.buffers[kernel.buffers[i]].bytes,
-            is_written(kernel.kernel.arguments[i]), launch, waits_for[launch]);
-      }
+      auto use = [&](uint32_t buffer, bool writes) {
+        const MemoryPlan::Home& home = plan.homes[buffer];
+        memories[{home.leaf, home.output}].use(home.offset,
+                                               home.offset + trace.buffers[buffer].bytes, writes,
+                                               launch, waits_for[launch]);
+      };
+      for (size_t i = 0; i < kernel.buffers.size(); ++i)
+        use(kernel.buffers[i], is_written(kernel.kernel.arguments[i]));
+      if (kernel.scratch != nobody) use(kernel.scratch, true);
     }
     thin_out(launch, waits_for);
   }

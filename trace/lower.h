@@ -13,6 +13,8 @@ struct PlanBuffer {
   bool is_output = false;   // outlives the program
   NodeId node = 0;          // whose value it holds, for people
   bool is_partial = false;  // a column reduction's chunks
+  bool is_scratch = false;  // holds nothing before and after a launch
+  uint32_t spare = 0;       // so many launches before and after those that use it leave it alone
 };
 
 struct PlannedKernel {
@@ -21,6 +23,7 @@ struct PlannedKernel {
   std::vector<uint32_t> scalar_slots;  // by kernel scalar: which scalar of the trace
   Location location;                   // of its last member
   uint32_t cluster = 0;                // that it computes
+  uint32_t scratch = ~0u;              // the buffer that its code wants beside its arguments
   NodeId finishes = ~0u;  // a finish kernel: the column reduction whose partials it adds
 };
 

@@ -12,6 +12,7 @@
 #include <encore/trace/orient_contraction.h>
 #include <encore/trace/pipeline.h>
 #include <encore/trace/plan_memory.h>
+#include <encore/trace/plan_scratch.h>
 #include <encore/trace/report_refusals.h>
 #include <encore/trace/simplify.h>
 #include <encore/trace/statistics.h>
@@ -108,7 +109,7 @@ void add_launches(const LoweredTrace& lowered, const std::vector<uint32_t>& laun
   for (size_t k = 0; k < lowered.kernels.size(); ++k) {
     const PlannedKernel& planned = lowered.kernels[k];
     if (launch_of[k] == program.launches.size()) program.launches.push_back({});
-    Program::Segment segment{planned.buffers, {}, planned.scalar_slots};
+    Program::Segment segment{planned.buffers, {}, planned.scalar_slots, planned.scratch};
     for (const jit::Size& size : planned.kernel.sizes) segment.sizes.push_back(size.value);
     program.pointer_count += uint32_t(segment.buffers.size());
     program.scalar_count += uint32_t(segment.scalar_slots.size());
@@ -208,20 +209,31 @@ std::shared_ptr<const Program> compile(Graph graph, const Capture& capture, jit:
                                        KernelStore& kernels, Location where) {
   Span span("compile", {}, where);
   report("begin", [&] { return capture.key.hex(); }, where);
-  const Planned planned = plan(std::move(graph), backend);
+  Planned planned = plan(std::move(graph), backend);
   report_refusals(planned.graph, planned.fusion);
   auto program = std::make_shared<Program>();
   program->words = capture.words;
-  place_buffers(planned.lowered, planned.memory, *program);
   report_kernels(planned.lowered, planned.order.launch_of, backend);
-  report("memory-plan", [&] { return to_text(planned.lowered, planned.memory, planned.order); });
-  report("aliases", [&] {
-    return explain_aliases(planned.graph, planned.lowered, planned.order, planned.memory, capture);
-  });
+  auto tell = [&] {
+    report("memory-plan", [&] { return to_text(planned.lowered, planned.memory, planned.order); });
+    report("aliases", [&] {
+      return explain_aliases(planned.graph, planned.lowered, planned.order, planned.memory,
+                             capture);
+    });
+    report_trace({capture, where, planned.captured, planned.became, planned.graph, planned.fusion,
+                  planned.lowered, planned.order, planned.memory});
+  };
+  std::vector<std::shared_ptr<const jit::Executable>> code;
+  try {
+    code = compile_kernels(planned.lowered, planned.order.launch_of, backend, kernels);
+  } catch (...) {
+    tell();
+    throw;
+  }
+  plan_scratch(code, planned.graph.donated, planned.lowered, planned.order, planned.memory);
+  tell();
+  place_buffers(planned.lowered, planned.memory, *program);
   counters().missed_aliases += int64_t(planned.memory.missed.size());
-  report_trace({capture, where, planned.captured, planned.became, planned.graph, planned.fusion,
-                planned.lowered, planned.order, planned.memory});
-  auto code = compile_kernels(planned.lowered, planned.order.launch_of, backend, kernels);
   add_launches(planned.lowered, planned.order.launch_of, *program);
   program->labels = std::make_shared<const jit::Labels>(
       label_launches(planned.graph, planned.fusion, planned.lowered, planned.order.launch_of));

@@ -15,11 +15,27 @@ constexpr int most_tries = 64;
 
 std::vector<Interval> find_lives(const LoweredTrace& trace, const LaunchOrder& order) {
   std::vector<Interval> lives(trace.buffers.size());
-  for (uint32_t k = 0; k < trace.kernels.size(); ++k)
+  for (uint32_t k = 0; k < trace.kernels.size(); ++k) {
+    const uint32_t launch = order.launch_of[k], scratch = trace.kernels[k].scratch;
     for (uint32_t buffer : trace.kernels[k].buffers) {
-      lives[buffer].first = std::min(lives[buffer].first, order.launch_of[k]);
-      lives[buffer].last = order.launch_of[k];
+      lives[buffer].first = std::min(lives[buffer].first, launch);
+      lives[buffer].last = launch;
     }
+    if (scratch != nobody) lives[scratch] = {launch, launch};
+  }
+  return lives;
+}
+
+/// Lives as memory is kept free for them.
+std::vector<Interval> find_stays(const LoweredTrace& trace, const LaunchOrder& order) {
+  std::vector<Interval> lives = find_lives(trace, order);
+  for (uint32_t buffer = 0; buffer < lives.size(); ++buffer) {
+    const uint32_t spare = trace.buffers[buffer].spare;
+    Interval& life = lives[buffer];
+    if (spare == 0 || life.first == nobody) continue;
+    life.first -= std::min(life.first, spare);
+    life.last = std::min(life.last + spare, order.launch_of.back());
+  }
   return lives;
 }
 
@@ -41,7 +57,7 @@ struct Host {
 class Planner {
  public:
   Planner(const LoweredTrace& trace, const LaunchOrder& order, const std::vector<bool>& donated)
-      : trace_(trace), order_(order), donated_(donated), lives_(find_lives(trace, order)) {}
+      : trace_(trace), order_(order), donated_(donated), lives_(find_stays(trace, order)) {}
 
   MemoryPlan run() {
     make_units();

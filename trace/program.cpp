@@ -99,7 +99,11 @@ std::vector<Ref<Buffer>> replay(const Program& program, const Capture& capture,
   for (const Program::Launch& launch : program.launches) {
     jit::Segment* first = segments;
     for (const Program::Segment& segment : launch.segments) {
-      *segments++ = {pointers, segment.sizes.data(), scalars};
+      *segments++ = {pointers, segment.sizes.data(), scalars, nullptr, 0};
+      if (segment.scratch != ~0u) {
+        segments[-1].scratch = scratch.places[segment.scratch];
+        segments[-1].scratch_bytes = size_t(program.places[segment.scratch].bytes);
+      }
       for (uint32_t buffer : segment.buffers) *pointers++ = scratch.places[buffer];
       for (uint32_t slot : segment.scalar_slots) *scalars++ = capture.scalars[slot].value;
     }

@@ -14,6 +14,7 @@ struct Program {
     std::vector<uint32_t> buffers;
     std::vector<int64_t> sizes;
     std::vector<uint32_t> scalar_slots;
+    uint32_t scratch = ~0u;  // a buffer
   };
   struct Launch {
     std::vector<Segment> segments;

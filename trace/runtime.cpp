@@ -351,6 +351,7 @@ std::string Runtime::explain(Node* root) {
 
 void Runtime::clear_caches() {
   std::lock_guard lock(mutex_);
+  for (auto& [device, scratch] : scratch_) scratch->arena = nullptr;
   programs_.clear();
   kernels_.clear();
   history_->note_cleared(MissReason::cleared);

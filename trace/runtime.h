@@ -47,7 +47,7 @@ class Runtime final : public Evaluator {
   /// Runs it; one buffer per output of the capture.
   std::vector<Ref<Buffer>> run(Recorded& recorded, Location where);
 
-  /// Forgets every program and kernel; for tests and for memory pressure.
+  /// Forgets every program, kernel and scratch memory; for tests and for memory pressure.
   void clear_caches();
   /// For tests: the n-th kernel to be compiled from now on fails, the next one being number 1; 0:
   /// none.

@@ -4,7 +4,7 @@
 #include <encore/jit/cuda/driver.h>
 #include <fmt/format.h>
 
-#include <cstring>
+#include <algorithm>
 
 namespace encore::jit::cuda {
 namespace {
@@ -38,11 +38,15 @@ enum OperationAttribute : int {
 };
 constexpr int transposed = 1, epilogue_bias = 4;
 enum LayoutAttribute : int { batch_count = 5, batch_offset = 6 };
-enum PreferenceAttribute : int { most_workspace = 1, reductions = 3, first_alignment = 5 };
+enum PreferenceAttribute : int {
+  most_workspace_attribute = 1,
+  reductions = 3,
+  first_alignment = 5
+};
 // Parts of a sum are added in f32, whatever the result is stored as.
 constexpr uint32_t reductions_in_f32 = 2;
 constexpr uint32_t operand_alignment = 16;
-constexpr int most_algorithms = 8;
+constexpr int most_algorithms = 8, most_thrifty_algorithms = 4;
 
 struct Library {
 #define CUBLASLT(function, ...) int (*function)(__VA_ARGS__) = nullptr;
@@ -161,33 +165,42 @@ void CublasLtProduct::describe() {
 }
 
 void CublasLtProduct::find_algorithms() {
+  const int status = find_algorithms(most_workspace_bytes, most_algorithms);
+  check(status, "cublasLtMatmulAlgoGetHeuristic");
+  if (algorithms_.empty())
+    throw DeviceError("cuBLASLt has no algorithm for " + to_text(shape_), {});
+  const bool is_thrifty = std::all_of(
+      algorithms_.begin(), algorithms_.end(),
+      [](const Algorithm& one) { return one.workspace_bytes <= little_workspace_bytes; });
+  if (!is_thrifty) find_algorithms(little_workspace_bytes, most_thrifty_algorithms);
+}
+
+/// Appends those that are new. The status of the question itself.
+int CublasLtProduct::find_algorithms(size_t most_workspace, int most) {
   Library& lt = library();
   void* preference = nullptr;
   check(lt.cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate");
-  int status = 0;
-  const char* function = "cublasLtMatmulPreferenceSetAttribute";
+  int failed = 0;
   auto prefer = [&](int which, auto value) {
-    if (status == 0)
-      status = lt.cublasLtMatmulPreferenceSetAttribute(preference, which, &value, sizeof value);
+    if (failed == 0)
+      failed = lt.cublasLtMatmulPreferenceSetAttribute(preference, which, &value, sizeof value);
   };
-  prefer(most_workspace, most_workspace_bytes);
+  prefer(most_workspace_attribute, most_workspace);
   prefer(reductions, reductions_in_f32);
   for (int operand = 0; operand < 4; ++operand)
     prefer(first_alignment + operand, operand_alignment);
-  algorithms_.resize(most_algorithms);
-  int found = 0;
-  if (status == 0) {
-    function = "cublasLtMatmulAlgoGetHeuristic";
+  std::vector<Algorithm> found(static_cast<size_t>(most));
+  int count = 0, status = 0;
+  if (failed == 0)
     status = lt.cublasLtMatmulAlgoGetHeuristic(lt.handle, operation_, layouts_[0], layouts_[1],
-                                               layouts_[2], layouts_[2], preference,
-                                               most_algorithms, algorithms_.data(), &found);
-  }
+                                               layouts_[2], layouts_[2], preference, most,
+                                               found.data(), &count);
   lt.cublasLtMatmulPreferenceDestroy(preference);
-  check(status, function);
-  algorithms_.resize(size_t(found));
-  std::erase_if(algorithms_, [](const Algorithm& one) { return one.state != 0; });
-  if (algorithms_.empty())
-    throw DeviceError("cuBLASLt has no algorithm for " + to_text(shape_), {});
+  check(failed, "cublasLtMatmulPreferenceSetAttribute");
+  for (int i = 0; status == 0 && i < count; ++i)
+    if (found[size_t(i)].state == 0 && find(as_bytes(found[size_t(i)])) == algorithms())
+      algorithms_.push_back(found[size_t(i)]);
+  return status;
 }
 
 CublasLtProduct::~CublasLtProduct() { release(); }
@@ -214,17 +227,20 @@ void CublasLtProduct::run(size_t algorithm, const CublasLtOperands& operands,
         "cublasLtMatmul");
 }
 
+std::span<const std::byte> CublasLtProduct::as_bytes(const Algorithm& one) {
+  return std::as_bytes(std::span(one.algorithm));
+}
+
 std::vector<std::byte> CublasLtProduct::bytes(size_t algorithm) const {
-  std::vector<std::byte> bytes(sizeof Algorithm::algorithm);
-  std::memcpy(bytes.data(), algorithms_.at(algorithm).algorithm, bytes.size());
-  return bytes;
+  const std::span<const std::byte> bytes = as_bytes(algorithms_.at(algorithm));
+  return {bytes.begin(), bytes.end()};
 }
 
 size_t CublasLtProduct::find(std::span<const std::byte> bytes) const {
-  if (bytes.size() != sizeof Algorithm::algorithm) return algorithms();
-  for (size_t i = 0; i < algorithms(); ++i)
-    if (std::memcmp(algorithms_[i].algorithm, bytes.data(), bytes.size()) == 0) return i;
-  return algorithms();
+  const auto known =
+      std::find_if(algorithms_.begin(), algorithms_.end(),
+                   [&](const Algorithm& one) { return std::ranges::equal(as_bytes(one), bytes); });
+  return size_t(known - algorithms_.begin());
 }
 
 }  // namespace encore::jit::cuda

@@ -73,7 +73,9 @@ class CublasLtProduct {
   /// The number of what `bytes` gave; `algorithms()` where it is none of them.
   size_t find(std::span<const std::byte> bytes) const;
 
-  static constexpr size_t most_workspace_bytes = 32 << 20;
+  /// Algorithms take no more; of those with `little_workspace_bytes` at most some are there as
+  /// well, if the library has any.
+  static constexpr size_t most_workspace_bytes = 32 << 20, little_workspace_bytes = 64 << 10;
 
  private:
   struct Algorithm {  // cublasLtMatmulHeuristicResult_t
@@ -83,8 +85,10 @@ class CublasLtProduct {
     float waves;
     int reserved[4];
   };
+  static std::span<const std::byte> as_bytes(const Algorithm& one);
   void describe();
   void find_algorithms();
+  int find_algorithms(size_t most_workspace, int most);
   void release() noexcept;
 
   const CublasLtShape shape_;

@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include <cstring>
+#include <memory>
+#include <utility>
 
 namespace encore::jit::cuda {
 namespace {
@@ -38,45 +40,90 @@ LibraryExecutable::LibraryExecutable(const Gpu& gpu, DeviceMemory& memory,
       split_(std::move(split)),
       epilogue_(std::move(epilogue)) {}
 
-std::shared_ptr<void> LibraryExecutable::temporary(size_t bytes) const {
-  return {memory_.allocate(bytes), [&memory = memory_](void* data) { memory.free(data); }};
+/// The memory that a launch was given, to be cut into pieces; where it ends, memory is allocated.
+class LibraryExecutable::Room {
+ public:
+  /// Of a piece's beginning and size.
+  static constexpr size_t alignment = 256;
+
+  Room(const Segment& segment, DeviceMemory& memory, LaunchList& to)
+      : memory_(memory), to_(to), left_(segment.scratch_bytes) {
+    void* begin = segment.scratch;
+    is_given_ = begin && std::align(alignment, 0, begin, left_);
+    next_ = static_cast<std::byte*>(begin);
+  }
+
+  size_t left() const { return left_; }
+
+  void* take(size_t bytes) {
+    bytes = round_up(bytes);
+    if (!is_given_ || bytes > left_) return allocate(bytes);
+    left_ -= bytes;
+    return std::exchange(next_, next_ + bytes);
+  }
+
+  static size_t round_up(size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+
+ private:
+  void* allocate(size_t bytes) {
+    to_.temporaries.push_back(
+        {memory_.allocate(bytes), [&memory = memory_](void* data) { memory.free(data); }});
+    return to_.temporaries.back().get();
+  }
+
+  DeviceMemory& memory_;
+  LaunchList& to_;
+  size_t left_;
+  bool is_given_;
+  std::byte* next_;
+};
+
+CublasLtShape LibraryExecutable::shape_of(const Segment& segment) const {
+  if (const auto shape = library_shape(kernel_, split_, segment.sizes)) return *shape;
+  throw Error(fmt::format("kernel '{}' was made for products of cuBLASLt, and these sizes are for "
+                          "none",
+                          kernel_.name),
+              {});
 }
 
-/// The output's memory, unless it is also that of an argument which is still to be read.
-void* LibraryExecutable::matrix(const Segment& segment, const CublasLtShape& shape,
-                                LaunchList& to) const {
+/// The matrix lies in the output, unless that is also an argument which is still to be read.
+size_t LibraryExecutable::matrix_bytes(const Segment& segment, const CublasLtShape& shape) const {
   if (split_.in_place()) {
     const uint32_t output = kernel_.accesses[split_.result].argument;
     bool shared = false;
     for (uint32_t i = 0; i < kernel_.arguments.size(); ++i)
       shared |= i != output && segment.arguments[i] == segment.arguments[output];
-    if (!shared) return segment.arguments[output];
+    if (!shared) return 0;
     if (!epilogue_)
       throw Error(fmt::format("kernel '{}' was given one memory twice", kernel_.name), {});
   }
-  const int64_t elements = extent_of(shape.c, shape.batch, shape.m, shape.n);
-  to.temporaries.push_back(temporary(size_t(elements) * size_of(shape.result)));
-  return to.temporaries.back().get();
+  return size_t(extent_of(shape.c, shape.batch, shape.m, shape.n)) * size_of(shape.result);
+}
+
+ScratchWish LibraryExecutable::scratch(const Segment& segment) const {
+  const CublasLtShape shape = shape_of(segment);
+  const size_t matrix = Room::round_up(matrix_bytes(segment, shape));
+  auto with = [&](size_t workspace) {
+    const size_t bytes = matrix + Room::round_up(workspace);
+    return bytes ? bytes + Room::alignment : 0;
+  };
+  return {with(products_.get(shape, 0).workspace_bytes()),
+          with(products_.get(shape).workspace_bytes())};
 }
 
 void LibraryExecutable::pack_one(const Segment& segment, LaunchList& to) const {
-  const auto shape = library_shape(kernel_, split_, segment.sizes);
-  if (!shape)
-    throw Error(
-        fmt::format("kernel '{}' was made for products of cuBLASLt, and these sizes are for "
-                    "none",
-                    kernel_.name),
-        {});
-  const LibraryProducts::Chosen chosen = products_.get(*shape);
+  const CublasLtShape shape = shape_of(segment);
+  Room room(segment, memory_, to);
+  const size_t matrix_bytes = this->matrix_bytes(segment, shape);
+  void* const matrix = matrix_bytes ? room.take(matrix_bytes)
+                                    : segment.arguments[kernel_.accesses[split_.result].argument];
+  const LibraryProducts::Chosen chosen = products_.get(shape, room.left());
   Call call{chosen.product, chosen.algorithm, {}};
   call.operands.a = first_of(kernel_, segment, true);
   call.operands.b = first_of(kernel_, segment, false);
-  if (shape->bias) call.operands.bias = segment.arguments[split_.bias];
-  void* matrix = call.operands.c = this->matrix(segment, *shape, to);
-  if (const size_t bytes = chosen.product->workspace_bytes(chosen.algorithm)) {
-    to.temporaries.push_back(temporary(bytes));
-    call.operands.workspace = to.temporaries.back().get();
-  }
+  if (shape.bias) call.operands.bias = segment.arguments[split_.bias];
+  call.operands.c = matrix;
+  if (const size_t bytes = chosen.workspace_bytes()) call.operands.workspace = room.take(bytes);
   const size_t block = to.add_block(sizeof call);
   std::memcpy(to.block(block), &call, sizeof call);
   to.launches.push_back({nullptr, {}, block, sizeof call, this});

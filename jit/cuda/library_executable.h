@@ -17,12 +17,16 @@ class LibraryExecutable final : public Launchable, public LibraryCall {
   void set_scratch(std::byte*, void*) const override {}
   void launch(std::span<const Segment> segments) const override;
   void enqueue(const std::byte* block, CUstream stream) const override;
+  ScratchWish scratch(const Segment& segment) const override;
   size_t bytes() const override { return epilogue_ ? epilogue_->bytes() : 0; }
 
  private:
+  class Room;
+
   void pack_one(const Segment& segment, LaunchList& to) const;
-  void* matrix(const Segment& segment, const CublasLtShape& shape, LaunchList& to) const;
-  std::shared_ptr<void> temporary(size_t bytes) const;
+  CublasLtShape shape_of(const Segment& segment) const;
+  /// Of a matrix that lies in no output; 0: it lies in one.
+  size_t matrix_bytes(const Segment& segment, const CublasLtShape& shape) const;
 
   const Gpu& gpu_;
   DeviceMemory& memory_;

@@ -3,13 +3,38 @@
 #include <encore/jit/cuda/measure_product.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <limits>
+#include <optional>
 
 namespace encore::jit::cuda {
 namespace {
 
 std::atomic<int64_t> calls{0};
+
+/// A later algorithm must be faster by this, so that noise does not choose.
+constexpr float least_gain = 0.98f;
+
+/// The number of the fastest algorithm, the first of those that are about as fast, among those that
+/// need so much workspace at most; nothing where all of these fail.
+std::optional<size_t> fastest_of(const CublasLtProduct& product, const std::vector<float>& times,
+                                 size_t most_workspace) {
+  std::optional<size_t> fastest;
+  float best = std::numeric_limits<float>::infinity();
+  for (size_t i = 0; i < times.size(); ++i)
+    if (product.workspace_bytes(i) <= most_workspace && times[i] < best * least_gain)
+      fastest = i, best = times[i];
+  return fastest;
+}
+
+size_t least_workspace(const CublasLtProduct& product) {
+  size_t least = product.workspace_bytes(0);
+  for (size_t i = 1; i < product.algorithms(); ++i)
+    least = std::min(least, product.workspace_bytes(i));
+  return std::max(least, CublasLtProduct::little_workspace_bytes);
+}
 
 /// Once for the process: it is slower than it could be, and nothing is wrong.
 void tell_once(const std::string& what) {
@@ -30,6 +55,8 @@ LibraryProducts::Entry& LibraryProducts::entry(const CublasLtShape& shape) {
   try {
     gpu_.enter();
     entry.product = std::make_unique<const CublasLtProduct>(shape);
+    while (entry.product->workspace_bytes(entry.thrifty) > least_workspace(*entry.product))
+      ++entry.thrifty;
   } catch (const DeviceLost&) {
     entries_.erase(place);
     throw;
@@ -45,11 +72,12 @@ bool LibraryProducts::can(const CublasLtShape& shape) {
   return entry(shape).product != nullptr;
 }
 
-LibraryProducts::Chosen LibraryProducts::get(const CublasLtShape& shape) {
+LibraryProducts::Chosen LibraryProducts::get(const CublasLtShape& shape, size_t most_workspace) {
   std::lock_guard lock(mutex_);
   const Entry& known = entry(shape);
   if (!known.product) throw DeviceError(known.refusal, {});
-  return {known.product.get(), known.algorithm};
+  const bool fits = known.product->workspace_bytes(known.fastest) <= most_workspace;
+  return {known.product.get(), fits ? known.fastest : known.thrifty};
 }
 
 std::string LibraryProducts::question(const CublasLtShape& shape) {
@@ -65,19 +93,25 @@ std::vector<std::byte> LibraryProducts::choose(const CublasLtShape& shape,
   std::lock_guard lock(mutex_);
   Entry& chosen = entry(shape);
   if (!chosen.product) return {};
-  size_t algorithm = chosen.product->find(known);
-  if (algorithm == chosen.product->algorithms()) {
+  const CublasLtProduct& product = *chosen.product;
+  size_t fastest = product.find(known.first(known.size() / 2));
+  size_t thrifty = product.find(known.last(known.size() / 2));
+  if (fastest == product.algorithms() || thrifty == product.algorithms()) {
     try {
-      const std::optional<size_t> fastest = fastest_algorithm(gpu_, memory_, *chosen.product);
-      if (!fastest) return {};
-      algorithm = *fastest;
+      const std::vector<float> times = time_algorithms(gpu_, memory_, product);
+      const auto first = fastest_of(product, times, ~size_t(0));
+      if (!first) return {};
+      fastest = *first;
+      thrifty = fastest_of(product, times, least_workspace(product)).value_or(fastest);
     } catch (const OutOfMemory&) {
       return {};
     }
   }
-  chosen.algorithm = algorithm;
+  chosen.fastest = fastest, chosen.thrifty = thrifty;
   chosen.is_chosen = true;
-  return chosen.product->bytes(algorithm);
+  std::vector<std::byte> answer = product.bytes(fastest), second = product.bytes(thrifty);
+  answer.insert(answer.end(), second.begin(), second.end());
+  return answer;
 }
 
 }  // namespace encore::jit::cuda

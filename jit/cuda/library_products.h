@@ -1,7 +1,9 @@
 // The products of one device that cuBLASLt makes: each shape's algorithm, chosen once.
 //
-// An algorithm is the library's first idea until `choose` was called for the shape; what that
-// chose stays for the process. May be used from any thread.
+// There are two for a shape, the fastest of all and the fastest of those that need little
+// workspace, for products in whose program there is no room. They are the library's first ideas
+// until `choose` was called for the shape; what that chose stays for the process. May be used from
+// any thread.
 #pragma once
 #include <encore/jit/cuda/cublaslt.h>
 #include <encore/jit/cuda/memory.h>
@@ -21,14 +23,16 @@ class LibraryProducts {
   struct Chosen {
     const CublasLtProduct* product = nullptr;
     size_t algorithm = 0;
+    size_t workspace_bytes() const { return product->workspace_bytes(algorithm); }
   };
 
   /// Whether the library is there and has an algorithm. What it lacks is told once on stderr.
   bool can(const CublasLtShape& shape);
-  /// Throws DeviceError: it has none.
-  Chosen get(const CublasLtShape& shape);
+  /// The fastest if it needs no more workspace, else the one that needs little. Throws DeviceError:
+  /// there is none.
+  Chosen get(const CublasLtShape& shape, size_t most_workspace = ~size_t(0));
 
-  /// All that the choice of an algorithm depends on; empty: it was made.
+  /// All that the choice of algorithms depends on; empty: it was made.
   std::string question(const CublasLtShape& shape);
   /// Chooses by what `known` says, or by measuring where that is no answer. What an answer for
   /// later processes is; empty where the device had no memory to measure in, or all failed.
@@ -38,7 +42,7 @@ class LibraryProducts {
   struct Entry {
     std::unique_ptr<const CublasLtProduct> product;  // null: the library refused
     std::string refusal;
-    size_t algorithm = 0;
+    size_t fastest = 0, thrifty = 0;
     bool is_chosen = false;
   };
   Entry& entry(const CublasLtShape& shape);

@@ -8,8 +8,6 @@
 namespace encore::jit::cuda {
 namespace {
 
-/// A later algorithm must be faster by this, so that noise does not choose.
-constexpr float least_gain = 0.98f;
 constexpr int rounds = 3;
 /// A round runs an algorithm about so long.
 constexpr float round_milliseconds = 0.1f;
@@ -96,9 +94,9 @@ class Stopwatch {
 
 }  // namespace
 
-std::optional<size_t> fastest_algorithm(const Gpu& gpu, DeviceMemory& memory,
-                                        const CublasLtProduct& product) {
-  if (product.algorithms() == 1) return 0;
+std::vector<float> time_algorithms(const Gpu& gpu, DeviceMemory& memory,
+                                   const CublasLtProduct& product) {
+  if (product.algorithms() == 1) return {0};
   const CublasLtShape& shape = product.shape();
   auto bytes = [&](const CublasLtMatrix& matrix, int64_t rows, int64_t columns, DType dtype) {
     return size_t(extent_of(matrix, shape.batch, rows, columns)) * size_of(dtype);
@@ -114,13 +112,9 @@ std::optional<size_t> fastest_algorithm(const Gpu& gpu, DeviceMemory& memory,
   const CublasLtOperands operands{a.data(), b.data(), bias.data(), c.data(), workspace.data()};
   gpu.enter();
   Stopwatch stopwatch(gpu, product, operands);
-  std::optional<size_t> fastest;
-  float best = std::numeric_limits<float>::infinity();
-  for (size_t i = 0; i < product.algorithms(); ++i) {
-    const float time = stopwatch.time(i);
-    if (time < best * least_gain) fastest = i, best = time;
-  }
-  return fastest;
+  std::vector<float> times;
+  for (size_t i = 0; i < product.algorithms(); ++i) times.push_back(stopwatch.time(i));
+  return times;
 }
 
 }  // namespace encore::jit::cuda

@@ -3,14 +3,13 @@
 #include <encore/jit/cuda/cublaslt.h>
 #include <encore/jit/cuda/memory.h>
 
-#include <optional>
+#include <vector>
 
 namespace encore::jit::cuda {
 
-/// The number of the fastest algorithm; the first of those that are about as fast; nothing where
-/// all fail. Takes memory for the operands and waits for the stream. Throws OutOfMemory,
-/// DeviceError.
-std::optional<size_t> fastest_algorithm(const Gpu& gpu, DeviceMemory& memory,
-                                        const CublasLtProduct& product);
+/// Milliseconds that each algorithm takes, infinite for one that fails; 0 where there is only one.
+/// Takes memory for the operands and waits for the stream. Throws OutOfMemory, DeviceError.
+std::vector<float> time_algorithms(const Gpu& gpu, DeviceMemory& memory,
+                                   const CublasLtProduct& product);
 
 }  // namespace encore::jit::cuda

@@ -17,7 +17,7 @@ class MemoryView {
         {title: 'home', width: '1.2fr', value: row => app.model.home(row)},
         {title: 'launches', width: '110px', value: buffer('first'), show: row => row.first === undefined ? '' : `${row.first}–${row.last}`, right: true},
         {title: 'line', width: '1fr', value: row => app.model.place(app.model.nodes[row.node])}]});
-    const roles = [['leaf', 'leaf'], ['taken', 'in a leaf’s memory'], ['output', 'output'], ['intermediate', 'intermediate'], ['partial', 'partial sums']];
+    const roles = [['leaf', 'leaf'], ['taken', 'in a leaf’s memory'], ['output', 'output'], ['intermediate', 'intermediate'], ['partial', 'partial sums'], ['scratch', 'scratch of a launch']];
     const legend = h('span', {class: 'soft'}, roles.flatMap(([role, name]) => [h('i', {class: `key role-${role}`}), name]));
     this.missed = h('div', {class: 'details', hidden: true});
     this.element = h('div', {id: 'memory'},
@@ -28,7 +28,7 @@ class MemoryView {
 
   title(buffer) {
     const node = this.app.model.nodes[buffer.node];
-    return `%${node.id} ${node.op} ${this.app.model.type(node)}${buffer.role === 'partial' ? ' (partial sums)' : ''}`;
+    return `%${node.id} ${node.op} ${this.app.model.type(node)}${buffer.role === 'partial' ? ' (partial sums)' : buffer.role === 'scratch' ? ' (scratch)' : ''}`;
   }
 
   show() {
@@ -106,7 +106,7 @@ class MemoryView {
   drawAlive(root, x, base) {
     const {model} = this.app, count = model.kernels.length, change = new Array(count + 1).fill(0);
     for (const buffer of model.doc.buffers) {
-      if (buffer.first === undefined || !['intermediate', 'partial'].includes(buffer.role)) continue;
+      if (buffer.first === undefined || !['intermediate', 'partial', 'scratch'].includes(buffer.role)) continue;
       change[buffer.first] += buffer.bytes;
       change[buffer.last + 1] -= buffer.bytes;
     }
