@@ -141,7 +141,8 @@ class Backend {
 
   /// At least `bytes` (0 is allowed), aligned to 64; throws OutOfMemory.
   virtual Ref<Buffer> allocate(size_t bytes) = 0;
-  virtual void copy_to_device(void* to, const void* from, size_t bytes) = 0;
+  /// `from` is free again on return. True: the copy crosses beside what the device computes.
+  virtual bool copy_to_device(void* to, const void* from, size_t bytes) = 0;
   virtual void copy_to_host(void* to, const void* from, size_t bytes) = 0;
   /// Waits for everything enqueued on the device, whichever thread did it.
   virtual void synchronize() = 0;

@@ -64,7 +64,7 @@ TEST(CudaCopies, TheNextBatchArrivesWhileTheDeviceComputes) {
   using namespace jit::cuda;
   Gpu gpu(0);
   DeviceMemory memory(gpu);
-  Staging staging(gpu, true);
+  Staging staging(gpu);
   const size_t work_bytes = size_t(on_real_gpu ? 512 : 1) << 20, rounds = on_real_gpu ? 200 : 2;
   Ref<Buffer> from = memory.allocate_buffer(work_bytes), to = memory.allocate_buffer(work_bytes);
   auto address = [](const Ref<Buffer>& of) { return CUdeviceptr(uintptr_t(of->data())); };

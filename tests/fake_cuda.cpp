@@ -6,10 +6,21 @@
 #include <cstdlib>
 #include <filesystem>
 #include <stdexcept>
+#include <utility>
 
 #include "fake_cuda_driver.h"
 
 namespace encore::fake_cuda {
+
+namespace {
+
+class Complaints : public testing::EmptyTestEventListener {
+  void OnTestEnd(const testing::TestInfo&) override {
+    for (const std::string& one : std::exchange(driver().complaints, {})) ADD_FAILURE() << one;
+  }
+};
+
+}  // namespace
 
 Driver& driver() {
   static Driver& opened = *[] {
@@ -17,7 +28,10 @@ Driver& driver() {
     void* library = dlopen(ENCORE_FAKE_CUDA_FOLDER "/libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     void* function = library ? dlsym(library, "fake_cuda_driver") : nullptr;
     if (!function) throw std::runtime_error("the fake driver cannot be opened");
-    return reinterpret_cast<Driver* (*)()>(function)();
+    Driver* made = reinterpret_cast<Driver* (*)()>(function)();
+    made->complaints_are_read = true;
+    testing::UnitTest::GetInstance()->listeners().Append(new Complaints);
+    return made;
   }();
   return opened;
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -14,8 +15,10 @@
 #include <set>
 
 #include "emulated_tensor_map.h"
+#include "fake_cuda_order.h"
 
 using namespace encore::jit::cuda;
+using encore::fake_cuda::Access;
 using encore::fake_cuda::Launch;
 using encore::fake_cuda::Stand;
 
@@ -28,6 +31,7 @@ struct Stream {
 
 struct State {
   encore::fake_cuda::Driver seen;
+  encore::fake_cuda::Order order;
   std::recursive_mutex mutex;
   std::deque<Stream> streams;
   std::map<CUdeviceptr, size_t> allocations;
@@ -92,6 +96,7 @@ Function* find_function(LoadedModule& module, const std::string& symbol) {
 struct Event {
   Stream* stream = nullptr;
   size_t after = 0;  // done once so many operations of it ran
+  encore::fake_cuda::Known known{};
 };
 /// The device's clock: each operation takes this long.
 constexpr float milliseconds_per_operation = 0.25f;
@@ -122,9 +127,56 @@ int environment(const char* name, int fallback) {
 
 Stream& stream_of(CUstream handle) { return *reinterpret_cast<Stream*>(handle); }
 
-void enqueue(CUstream stream, std::function<void()> work) {
+/// Where nobody reads them, a complaint ends the process.
+void complain(const std::vector<std::string>& complaints) {
+  auto& seen = state().seen;
+  seen.complaints.insert(seen.complaints.end(), complaints.begin(), complaints.end());
+  if (complaints.empty() || seen.complaints_are_read) return;
+  std::fprintf(stderr, "fake CUDA driver: %s\n", complaints[0].c_str());
+  std::abort();
+}
+
+void enqueue(CUstream stream, const std::string& what, const std::vector<Access>& accesses,
+             std::function<void()> work) {
+  std::vector<std::string> complaints;
+  state().order.operate(stream, what, accesses, complaints);
+  complain(complaints);
   stream_of(stream).queue.push_back(std::move(work));
   ++state().seen.enqueued;
+}
+
+/// A copy within host memory, as this device has it.
+void enqueue_copy(CUstream stream, const char* what, CUdeviceptr to, CUdeviceptr from,
+                  size_t bytes) {
+  const std::vector<Access> accesses = {{to, to + bytes, true}, {from, from + bytes, false}};
+  enqueue(stream, what, accesses, [=] {
+    std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
+  });
+}
+
+/// A copy whose source must stay as it is until the copy has run.
+void enqueue_copy_from_host(CUstream stream, CUdeviceptr to, const void* from, size_t bytes) {
+  const auto* source = static_cast<const std::byte*>(from);
+  auto values = std::make_shared<std::vector<std::byte>>(source, source + bytes);
+  enqueue(stream, "a copy from the host", {{to, to + bytes, true}}, [=] {
+    if (std::memcmp(source, values->data(), bytes) != 0)
+      complain({"the source of a copy was written before the copy ran"});
+    std::memcpy(reinterpret_cast<void*>(to), source, bytes);
+  });
+}
+
+/// The device's memory at which words of a kernel's parameters point.
+std::vector<Access> accesses_of(const Launch& launch) {
+  std::vector<Access> accesses;
+  for (size_t at = 0; at + 8 <= launch.parameters.size(); at += 8) {
+    CUdeviceptr word;
+    std::memcpy(&word, launch.parameters.data() + at, sizeof word);
+    auto above = state().allocations.upper_bound(word);
+    if (above == state().allocations.begin()) continue;
+    auto [begin, bytes] = *std::prev(above);
+    if (word < begin + bytes) accesses.push_back({word, word + 1, true});
+  }
+  return accesses;
 }
 
 void run_until(Stream& stream, size_t count) {
@@ -158,7 +210,8 @@ Launch make_launch(CUfunction function, unsigned grid, unsigned threads, unsigne
 }
 
 void enqueue(CUstream stream, Launch launch) {
-  enqueue(stream, [launch = std::move(launch)] {
+  const std::vector<Access> accesses = accesses_of(launch);
+  enqueue(stream, "kernel " + launch.symbol, accesses, [launch = std::move(launch)] {
     auto stand = state().seen.kernels.find(launch.symbol);
     const auto& function = *static_cast<const Function*>(launch.function);
     if (stand != state().seen.kernels.end())
@@ -187,7 +240,7 @@ std::vector<Node*> latest_first(const Graph& graph) {
 
 void enqueue(CUstream stream, const Node& node) {
   if (node.work.empty()) enqueue(stream, node.launch);
-  for (const std::function<void()>& work : node.work) enqueue(stream, work);
+  for (const std::function<void()>& work : node.work) enqueue(stream, "a library", {}, work);
 }
 
 std::vector<std::function<void()>> work_of(const Graph& graph) {
@@ -216,7 +269,7 @@ extern "C" encore::fake_cuda::Driver* fake_cuda_driver() { return &state().seen;
 extern "C" void fake_cuda_enqueue(CUstream stream, std::function<void()>* work) {
   std::lock_guard lock(state().mutex);
   auto capture = captures().find(stream);
-  if (capture == captures().end()) return enqueue(stream, std::move(*work));
+  if (capture == captures().end()) return enqueue(stream, "a library", {}, std::move(*work));
   capture->second->nodes.push_back(std::make_unique<Node>(Node{{}, {}, {std::move(*work)}}));
 }
 
@@ -247,10 +300,11 @@ FAKE(cuCtxSetCurrent, (CUcontext))
 FAKE(cuStreamCreate, (CUstream * stream, unsigned), state().streams.emplace_back();
      *stream = reinterpret_cast<CUstream>(&state().streams.back());)
 FAKE(cuStreamDestroy_v2, (CUstream stream), run_all(stream_of(stream));)
-FAKE(cuStreamSynchronize, (CUstream stream), run_all(stream_of(stream));)
+FAKE(cuStreamSynchronize, (CUstream stream), run_all(stream_of(stream));
+     state().order.host_wait(state().order.record(stream));)
 FAKE(cuStreamWaitEvent, (CUstream stream, CUevent event, unsigned),
      Event now = *reinterpret_cast<Event*>(event);
-     enqueue(stream, [now] {
+     state().order.wait(stream, now.known); enqueue(stream, "a wait", {}, [now] {
        if (now.stream) run_until(*now.stream, now.after);
      });)
 FAKE(cuStreamBeginCapture_v2, (CUstream stream, int), captures()[stream] = new Graph;
@@ -261,11 +315,12 @@ FAKE(cuStreamEndCapture, (CUstream stream, CUgraph* graph),
 FAKE(cuEventCreate, (CUevent * event, unsigned), *event = reinterpret_cast<CUevent>(new Event);
      ++state().seen.events;)
 FAKE(cuEventRecord, (CUevent event, CUstream stream), Stream& on = stream_of(stream);
-     *reinterpret_cast<Event*>(event) = {&on, on.ran + on.queue.size()};)
+     *reinterpret_cast<Event*>(event) = {&on, on.ran + on.queue.size(),
+                                         state().order.record(stream)};)
 FAKE(cuEventSynchronize, (CUevent event), const Event& one = *reinterpret_cast<Event*>(event);
-     if (one.stream) run_until(*one.stream, one.after);)
-FAKE(cuEventQuery, (CUevent event),
-     if (!is_done(*reinterpret_cast<Event*>(event))) return CUDA_ERROR_NOT_READY;)
+     if (one.stream) run_until(*one.stream, one.after); state().order.host_wait(one.known);)
+FAKE(cuEventQuery, (CUevent event), const Event& one = *reinterpret_cast<Event*>(event);
+     if (!is_done(one)) return CUDA_ERROR_NOT_READY; state().order.host_wait(one.known);)
 FAKE(cuEventElapsedTime, (float* milliseconds, CUevent begin, CUevent end),
      size_t first = reinterpret_cast<Event*>(begin)->after;
      size_t last = reinterpret_cast<Event*>(end)->after;
@@ -283,23 +338,21 @@ FAKE(
       return CUDA_ERROR_OUT_OF_MEMORY;
     }* pointer = CUdeviceptr(uintptr_t(std::aligned_alloc(512, bytes)));
     state().allocations[*pointer] = bytes; state().seen.used += bytes;)
-FAKE(cuMemFree_v2, (CUdeviceptr pointer), run_all(); auto found = state().allocations.find(pointer);
+FAKE(cuMemFree_v2, (CUdeviceptr pointer), run_all(); state().order.host_waits_for_all();
+     auto found = state().allocations.find(pointer);
      if (found == state().allocations.end()) return 1; state().seen.used -= found->second;
      state().allocations.erase(found); std::free(reinterpret_cast<void*>(uintptr_t(pointer)));)
 FAKE(cuMemHostAlloc, (void** pointer, size_t bytes, unsigned), *pointer = std::malloc(bytes);
      state().seen.pinned += bytes;)
 FAKE(cuMemFreeHost, (void* pointer), std::free(pointer);)
 FAKE(cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void* from, size_t bytes, CUstream stream),
-     enqueue(stream, [=] { std::memcpy(reinterpret_cast<void*>(uintptr_t(to)), from, bytes); });)
+     enqueue_copy_from_host(stream, to, from, bytes);)
 FAKE(cuMemcpyDtoHAsync_v2, (void* to, CUdeviceptr from, size_t bytes, CUstream stream),
-     enqueue(stream, [=] { std::memcpy(to, reinterpret_cast<void*>(uintptr_t(from)), bytes); });)
+     enqueue_copy(stream, "a copy to the host", CUdeviceptr(uintptr_t(to)), from, bytes);)
 FAKE(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream),
-     enqueue(stream, [=] {
-       std::memcpy(reinterpret_cast<void*>(uintptr_t(to)), reinterpret_cast<void*>(uintptr_t(from)),
-                   bytes);
-     });)
+     enqueue_copy(stream, "a copy on the device", to, from, bytes);)
 FAKE(cuMemsetD32Async, (CUdeviceptr to, unsigned value, size_t count, CUstream stream),
-     enqueue(stream, [=] {
+     enqueue(stream, "a fill", {{to, to + 4 * count, true}}, [=] {
        for (size_t i = 0; i < count; ++i)
          std::memcpy(reinterpret_cast<void*>(uintptr_t(to) + 4 * i), &value, 4);
      });)

@@ -37,6 +37,10 @@ struct Driver {
   int refusals = 0;  // allocations that are still to be refused
   int modules = 0, graphs = 0, executable_graphs = 0, events = 0;
   size_t enqueued = 0;  // operations that nobody has waited for
+  /// What a device might have done wrongly: uses of memory that nothing orders (see
+  /// fake_cuda_order.h), sources that were written too early. Each test fails that leaves any.
+  std::vector<std::string> complaints;
+  bool complaints_are_read = false;
 };
 
 /// The driver of this process, which Encore opens as well: to be called before CUDA is touched.

@@ -27,8 +27,8 @@ class RecordingBackend : public jit::Backend {
   }
   std::vector<jit::Listing> listings(const jit::Kernel&) override { return {}; }
   Ref<Buffer> allocate(size_t bytes) override { return below_.allocate(bytes); }
-  void copy_to_device(void* to, const void* from, size_t bytes) override {
-    below_.copy_to_device(to, from, bytes);
+  bool copy_to_device(void* to, const void* from, size_t bytes) override {
+    return below_.copy_to_device(to, from, bytes);
   }
   void copy_to_host(void* to, const void* from, size_t bytes) override {
     below_.copy_to_host(to, from, bytes);

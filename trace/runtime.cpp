@@ -314,7 +314,11 @@ Ref<Buffer> Runtime::allocate(Device device, size_t bytes, Location where) {
 void Runtime::copy_to_device(const Buffer& to, const void* from, size_t bytes, Location where) {
   if (!bytes) return;
   Span span("copy to", kind_of(to.device()), where, int64_t(bytes));
-  at_place(where, [&] { jit::backend(to.device()).copy_to_device(to.data(), from, bytes); });
+  const bool overlapped = at_place(
+      where, [&] { return jit::backend(to.device()).copy_to_device(to.data(), from, bytes); });
+  if (!overlapped) return;
+  ++counters().overlapped_copies;
+  counters().overlapped_bytes += int64_t(bytes);
 }
 
 void Runtime::copy_to_host(void* to, const Buffer& from, size_t offset, size_t bytes,

@@ -22,6 +22,8 @@ namespace encore::trace {
   STATISTIC(disk_rejects, "of them, those that found something damaged")         \
   STATISTIC(launches, "kernel launches")                                         \
   STATISTIC(graph_launches, "programs replayed as one CUDA graph")               \
+  STATISTIC(overlapped_copies, "copies to a GPU that cross while it computes")   \
+  STATISTIC(overlapped_bytes, "bytes of these copies")                           \
   STATISTIC(missed_aliases, "donated inputs that no output could take over")     \
   STATISTIC(cuts, "automatic cuts")                                              \
   STATISTIC(evictions, "programs and kernels dropped for the cache budget")      \

@@ -125,7 +125,10 @@ class CpuBackend : public Backend {
   }
 
   Ref<Buffer> allocate(size_t bytes) override { return host_cache().allocate_buffer(bytes); }
-  void copy_to_device(void* to, const void* from, size_t bytes) override { copy(to, from, bytes); }
+  bool copy_to_device(void* to, const void* from, size_t bytes) override {
+    copy(to, from, bytes);
+    return false;
+  }
   void copy_to_host(void* to, const void* from, size_t bytes) override { copy(to, from, bytes); }
   void synchronize() override {}
   int64_t live_bytes() const override { return host_cache().live_bytes(); }

@@ -119,8 +119,8 @@ class CudaBackend final : public Backend {
   }
 
   Ref<Buffer> allocate(size_t bytes) override { return memory_.allocate_buffer(bytes); }
-  void copy_to_device(void* to, const void* from, size_t bytes) override {
-    staging_.to_device(to, from, bytes);
+  bool copy_to_device(void* to, const void* from, size_t bytes) override {
+    return staging_.to_device(to, from, bytes);
   }
   void copy_to_host(void* to, const void* from, size_t bytes) override {
     staging_.to_host(to, from, bytes);
@@ -138,6 +138,7 @@ class CudaBackend final : public Backend {
     return {int64_t(bytes.free), int64_t(bytes.total), memory_.live_bytes(),
             memory_.reserved_bytes()};
   }
+  Staging& staging() { return staging_; }
 
  private:
   Target target() const { return {gpu_.compute_capability(), settings().strict, settings().wgmma}; }
@@ -242,6 +243,8 @@ Backend& cuda_backend(int index) {
   if (!place) place = new CudaBackend(index);
   return *place;
 }
+
+Staging& staging_of(int index) { return static_cast<CudaBackend&>(cuda_backend(index)).staging(); }
 
 int device_count() {
   try {

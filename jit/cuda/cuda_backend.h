@@ -10,9 +10,14 @@
 
 namespace encore::jit::cuda {
 
+class Staging;
+
 /// The backend of device number `index`, made at its first use and leaked. Throws
 /// DeviceUnavailable: no driver, one too old, no NVRTC, or no such device.
 Backend& cuda_backend(int index);
+
+/// How the device's copies go; for tests and measurements.
+Staging& staging_of(int index);
 
 /// Devices that `cuda_backend` would give; 0 where anything that it needs is missing.
 int device_count();

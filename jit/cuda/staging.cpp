@@ -1,3 +1,5 @@
+#include <encore/core/error.h>
+#include <encore/jit/cpu/parallel.h>
 #include <encore/jit/cuda/staging.h>
 
 #include <algorithm>
@@ -7,27 +9,35 @@ namespace encore::jit::cuda {
 namespace {
 
 constexpr size_t alignment = 64;
+constexpr size_t piece_bytes = 256 << 10;  // what is worth a thread's while
 
 CUdeviceptr device_pointer(const void* pointer) { return CUdeviceptr(uintptr_t(pointer)); }
+
+/// By several threads: one alone is slower than the bus.
+void copy_together(void* to, const std::byte* from, size_t bytes) {
+  parallel_for(int64_t((bytes + piece_bytes - 1) / piece_bytes), [&](int64_t first, int64_t last) {
+    const size_t begin = size_t(first) * piece_bytes, end = size_t(last) * piece_bytes;
+    std::memcpy(static_cast<std::byte*>(to) + begin, from + begin, std::min(end, bytes) - begin);
+  });
+}
 
 }  // namespace
 
 Staging::~Staging() {
+  try {
+    settle();
+  } catch (const Error&) {
+    return;  // nothing can be given back to a lost device
+  }
   auto destroy = [](auto& chunks) {
     for (Chunk& chunk : chunks) {
       if (chunk.done) driver().cuEventDestroy.status(chunk.done);
-      if (chunk.on_device) driver().cuMemFree.status(chunk.on_device);
       if (chunk.data) driver().cuMemFreeHost.status(chunk.data);
     }
   };
-  try {
-    gpu_.synchronize();
-  } catch (...) {
-    return;  // nothing can be given back to a lost device
-  }
   destroy(outgoing_);
   destroy(incoming_);
-  if (arrived_) driver().cuEventDestroy.status(arrived_);
+  destroy(crossing_);
   if (copies_) driver().cuStreamDestroy.status(copies_);
 }
 
@@ -36,29 +46,8 @@ void Staging::make(Chunk& chunk) {
   if (!chunk.data) driver().cuMemHostAlloc(&chunk.data, chunk_bytes, CU_MEMHOSTALLOC_PORTABLE);
 }
 
-/// Where the device has no memory to spare, copies go straight to their place.
-bool Staging::can_go_apart(Chunk& chunk) {
-  if (!copies_) driver().cuStreamCreate(&copies_, CU_STREAM_NON_BLOCKING);
-  if (!arrived_) driver().cuEventCreate(&arrived_, CU_EVENT_DISABLE_TIMING);
-  if (chunk.on_device) return true;
-  const CUresult result = driver().cuMemAlloc.status(&chunk.on_device, chunk_bytes);
-  if (result != CUDA_SUCCESS && result != CUDA_ERROR_OUT_OF_MEMORY)
-    throw_failed(result, "cuMemAlloc");
-  return result == CUDA_SUCCESS;
-}
-
-/// The bus is crossed beside what the stream computes. A chunk is written again only after the
-/// stream has passed its last move, so nothing else must be waited for.
-void Staging::copy_apart(CUdeviceptr to, const Chunk& chunk, size_t begin, size_t bytes) {
-  const CUdeviceptr between = chunk.on_device + begin;
-  driver().cuMemcpyHtoDAsync(between, static_cast<std::byte*>(chunk.data) + begin, bytes, copies_);
-  driver().cuEventRecord(arrived_, copies_);
-  driver().cuStreamWaitEvent(gpu_.stream(), arrived_, 0);
-  driver().cuMemcpyDtoDAsync(to, between, bytes, gpu_.stream());
-}
-
-void Staging::mark(Chunk& chunk) {
-  driver().cuEventRecord(chunk.done, gpu_.stream());
+void Staging::mark(Chunk& chunk, CUstream stream) {
+  driver().cuEventRecord(chunk.done, stream);
   chunk.pending = true;
 }
 
@@ -68,6 +57,21 @@ void Staging::wait(Chunk& chunk) {
   chunk.pending = false;
 }
 
+bool Staging::to_device(void* to, const void* from, size_t bytes) {
+  gpu_.enter();
+  auto* source = static_cast<const std::byte*>(from);
+  if (bytes >= least_apart_.load(std::memory_order_relaxed)) {
+    std::lock_guard lock(crossing_mutex_);
+    if (can_go_apart()) {
+      go_apart(device_pointer(to), source, bytes);
+      return true;
+    }
+  }
+  std::lock_guard lock(writing_);
+  go_straight(device_pointer(to), source, bytes);
+  return false;
+}
+
 /// The chunk to write into: the current one, or when it is full the one filled longest ago.
 Staging::Chunk& Staging::next_chunk() {
   Chunk& current = outgoing_[current_];
@@ -75,7 +79,7 @@ Staging::Chunk& Staging::next_chunk() {
     make(current);
     return current;
   }
-  if (!current.pending) mark(current);
+  if (!current.pending) mark(current, gpu_.stream());
   size_t following = (current_ + 1) % outgoing_.size();
   Chunk& next = outgoing_[following];
   make(next);
@@ -85,24 +89,58 @@ Staging::Chunk& Staging::next_chunk() {
   return next;
 }
 
-void Staging::to_device(void* to, const void* from, size_t bytes) {
-  std::lock_guard lock(writing_);
-  gpu_.enter();
-  auto* source = static_cast<const std::byte*>(from);
-  auto* target = static_cast<std::byte*>(to);
+void Staging::go_straight(CUdeviceptr to, const std::byte* from, size_t bytes) {
   for (size_t done = 0; done < bytes;) {
     Chunk& chunk = next_chunk();
     size_t part = std::min(bytes - done, chunk_bytes - chunk.used);
     std::byte* place = static_cast<std::byte*>(chunk.data) + chunk.used;
-    std::memcpy(place, source + done, part);
-    const CUdeviceptr there = device_pointer(target + done);
-    if (apart_ && bytes >= least_apart && can_go_apart(chunk))
-      copy_apart(there, chunk, chunk.used, part);
-    else
-      driver().cuMemcpyHtoDAsync(there, place, part, gpu_.stream());
+    std::memcpy(place, from + done, part);
+    driver().cuMemcpyHtoDAsync(to + done, place, part, gpu_.stream());
     chunk.used = std::min(chunk_bytes, (chunk.used + part + alignment - 1) / alignment * alignment);
     done += part;
   }
+}
+
+/// False where the device has no memory to spare. Waits for what a failed copy may have left.
+bool Staging::can_go_apart() {
+  if (in_doubt_) settle();
+  if (!copies_) driver().cuStreamCreate(&copies_, CU_STREAM_NON_BLOCKING);
+  return landing_.most() > 0;
+}
+
+void Staging::go_apart(CUdeviceptr to, const std::byte* from, size_t bytes) {
+  in_doubt_ = true;
+  const size_t most = landing_.most();
+  for (size_t done = 0; done < bytes; done += most)
+    land(to + done, from + done, std::min(most, bytes - done));
+  in_doubt_ = false;
+}
+
+/// Crosses the bus chunk by chunk; the stream waits for the last one only.
+void Staging::land(CUdeviceptr to, const std::byte* from, size_t bytes) {
+  const CUdeviceptr place = landing_.take(bytes, copies_);
+  CUevent landed = nullptr;
+  for (size_t done = 0; done < bytes; done += chunk_bytes) {
+    Chunk& chunk = crossing_[next_crossing_++ % crossing_.size()];
+    make(chunk);
+    wait(chunk);
+    const size_t part = std::min(chunk_bytes, bytes - done);
+    copy_together(chunk.data, from + done, part);
+    driver().cuMemcpyHtoDAsync(place + done, chunk.data, part, copies_);
+    mark(chunk, copies_);
+    landed = chunk.done;
+  }
+  driver().cuStreamWaitEvent(gpu_.stream(), landed, 0);
+  landing_.move(to, bytes);
+}
+
+/// Waits for all that is on its way.
+void Staging::settle() {
+  gpu_.synchronize();
+  if (copies_) driver().cuStreamSynchronize(copies_);
+  landing_.forget();
+  for (Chunk& chunk : crossing_) chunk.pending = false;
+  in_doubt_ = false;
 }
 
 void Staging::to_host(void* to, const void* from, size_t bytes) {
@@ -120,7 +158,7 @@ void Staging::to_host(void* to, const void* from, size_t bytes) {
       wait(chunk);  // left over from a copy that failed on the way
       driver().cuMemcpyDtoHAsync(chunk.data, device_pointer(source + part * chunk_bytes),
                                  length(part), gpu_.stream());
-      mark(chunk);
+      mark(chunk, gpu_.stream());
     }
     if (part > 0) {
       Chunk& chunk = incoming_[(part - 1) % 2];

@@ -1,14 +1,17 @@
 // Copies between host and device through pinned memory.
 //
-// To the device: the source is free again on return, the copy itself happens in stream order. Where
-// copies go *apart*, a large one crosses the bus on a stream of its own, while the device computes,
-// into memory that is staging's; in stream order it then only moves from there. That is not yet
-// measured on a device, so backends do not ask for it. To the host: waits for the stream and no
-// more. May be used from any thread; copies of one direction take turns.
+// To the device: the source is free again on return, the copy itself happens in stream order. A
+// large one crosses the bus *apart*, on a stream of its own, beside what the device computes, and
+// lands in memory that no one else has; in stream order it then only moves from there to its place
+// (see landing.h). To the host: waits for the stream and no more.
+//
+// Threads: any. Large copies to the device, small ones, and copies to the host take turns among
+// themselves.
 #pragma once
-#include <encore/jit/cuda/gpu.h>
+#include <encore/jit/cuda/landing.h>
 
 #include <array>
+#include <atomic>
 #include <mutex>
 
 namespace encore::jit::cuda {
@@ -16,43 +19,56 @@ namespace encore::jit::cuda {
 class Staging {
  public:
   static constexpr size_t chunk_bytes = 4 << 20;
-  static constexpr size_t least_apart = 64 << 10;  // smaller copies go straight to their place
+  /// Smaller copies go straight to their place: for those the events cost more than the crossing.
+  static constexpr size_t usual_least_apart = 1 << 20;
 
-  explicit Staging(const Gpu& gpu, bool apart = false) : gpu_(gpu), apart_(apart) {}
+  explicit Staging(const Gpu& gpu, size_t least_apart = usual_least_apart)
+      : gpu_(gpu), least_apart_(least_apart), landing_(gpu) {}
   ~Staging();
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
 
-  void to_device(void* to, const void* from, size_t bytes);
+  /// True: it went apart.
+  bool to_device(void* to, const void* from, size_t bytes);
   void to_host(void* to, const void* from, size_t bytes);
-  /// Of large copies to the device; null before the first.
+
+  /// From this size on copies go apart; for tests and measurements.
+  void set_least_apart(size_t bytes) { least_apart_ = bytes; }
+  /// Of copies that go apart; null before the first.
   CUstream copies() const { return copies_; }
 
  private:
   /// Pinned memory and the event after which what was last enqueued from or to it is done.
   struct Chunk {
     void* data = nullptr;
-    CUdeviceptr on_device = 0;  // as large; 0 where large copies go straight to their place, too
     CUevent done = nullptr;
     size_t used = 0;
     bool pending = false;
   };
 
   void make(Chunk& chunk);
-  bool can_go_apart(Chunk& chunk);
-  void copy_apart(CUdeviceptr to, const Chunk& chunk, size_t begin, size_t bytes);
-  void mark(Chunk& chunk);
+  void mark(Chunk& chunk, CUstream stream);
   void wait(Chunk& chunk);
   Chunk& next_chunk();
+  void go_straight(CUdeviceptr to, const std::byte* from, size_t bytes);
+  bool can_go_apart();
+  void go_apart(CUdeviceptr to, const std::byte* from, size_t bytes);
+  void land(CUdeviceptr to, const std::byte* from, size_t bytes);
+  void settle();
 
   const Gpu& gpu_;
-  bool apart_;
-  std::mutex writing_, reading_;
+  std::atomic<size_t> least_apart_;
+  std::mutex writing_;  // guards what follows
   std::array<Chunk, 4> outgoing_;
   size_t current_ = 0;
+  std::mutex reading_;
   std::array<Chunk, 2> incoming_;
+  std::mutex crossing_mutex_;
+  std::array<Chunk, 4> crossing_;
+  size_t next_crossing_ = 0;
+  Landing landing_;
   CUstream copies_ = nullptr;
-  CUevent arrived_ = nullptr;
+  bool in_doubt_ = false;  // a copy that went apart failed on the way
 };
 
 }  // namespace encore::jit::cuda

@@ -48,7 +48,10 @@ class Interpreter : public Backend {
   std::vector<Listing> listings(const Kernel&) override { return {}; }
 
   Ref<Buffer> allocate(size_t bytes) override { return memory_.allocate(bytes); }
-  void copy_to_device(void* to, const void* from, size_t bytes) override { copy(to, from, bytes); }
+  bool copy_to_device(void* to, const void* from, size_t bytes) override {
+    copy(to, from, bytes);
+    return false;
+  }
   void copy_to_host(void* to, const void* from, size_t bytes) override { copy(to, from, bytes); }
   void synchronize() override {}
   int64_t live_bytes() const override { return memory_.live_bytes(); }
