@@ -61,6 +61,28 @@ TEST_F(CudaProfilerTest, TellsEachLaunchOnTheDevicesTrack) {
   EXPECT_TRUE(on_real_gpu || calls("cuEventElapsedTime") > elapsed + launches);
 }
 
+TEST_F(CudaProfilerTest, TellsLargeUploadsOnATrackOfTheirOwn) {
+  const std::string file = temporary("uploads.json");
+  const std::vector<float> values(3 << 19, 1.5f);
+  {
+    Profiler profiler(file);
+    for (int i = 0; i < 3; ++i) {
+      Tensor large = from_vector(values, {int64_t(values.size())}, cuda(0));
+      from_vector<float>({1, 2}, {2}, cuda(0));
+      EXPECT_EQ(large.to_vector<float>(), values);
+    }
+    sync();
+  }
+  const TraceFile trace = read_trace(file);
+  const std::vector<Json> uploads = trace.spans("kernel", "upload");
+  ASSERT_EQ(uploads.size(), 3u);
+  for (const Json& upload : uploads) {
+    EXPECT_EQ(trace.track_of(upload), "cuda:0 uploads");
+    EXPECT_EQ(upload["args"]["bytes"], values.size() * 4) << upload;
+    EXPECT_GT(nanoseconds(upload["dur"]), 0) << upload;
+  }
+}
+
 TEST_F(CudaProfilerTest, GraphsGoOnAfterwards) {
   for (int i = 0; i < 3; ++i) run_step(x);
   {

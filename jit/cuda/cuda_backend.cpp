@@ -125,10 +125,12 @@ class CudaBackend final : public Backend {
   void copy_to_host(void* to, const void* from, size_t bytes) override {
     staging_.to_host(to, from, bytes);
     timer_.harvest(false);
+    staging_.timer().harvest(false);
   }
   void synchronize() override {
     gpu_.synchronize();
     timer_.harvest(true);
+    staging_.timer().harvest(true);
   }
   int64_t live_bytes() const override { return memory_.live_bytes(); }
   int64_t peak_bytes() const override { return memory_.peak_bytes(); }

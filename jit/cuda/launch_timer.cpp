@@ -13,7 +13,8 @@ constexpr int64_t longest_elapsed = 1'000'000'000;
 
 }  // namespace
 
-LaunchTimer::LaunchTimer(const Gpu& gpu) : gpu_(gpu), track_(fmt::format("cuda:{}", gpu.index())) {}
+LaunchTimer::LaunchTimer(const Gpu& gpu, std::string_view suffix)
+    : gpu_(gpu), track_(fmt::format("cuda:{}{}", gpu.index(), suffix)) {}
 
 CUevent LaunchTimer::take_event() {
   if (!idle_.empty()) {
@@ -34,22 +35,22 @@ void LaunchTimer::drop_all() {
 }
 
 /// Waits for the stream once, so that an event's time is known by both clocks.
-bool LaunchTimer::tie_clocks() {
+bool LaunchTimer::tie_clocks(CUstream stream) {
   base_ = latest_ = take_event();
-  if (!base_ || driver().cuEventRecord.status(base_, gpu_.stream()) ||
+  if (!base_ || driver().cuEventRecord.status(base_, stream) ||
       driver().cuEventSynchronize.status(base_))
     return false;
   base_time_ = latest_time_ = steady_now();
   return true;
 }
 
-void LaunchTimer::mark(std::shared_ptr<const Labels> labels, size_t launch) {
+void LaunchTimer::mark(CUstream stream, std::shared_ptr<const Labels> labels, size_t launch) {
   std::lock_guard lock(mutex_);
-  if (!base_ && !tie_clocks()) return drop_all();
+  if (!base_ && !tie_clocks(stream)) return drop_all();
   CUevent event = take_event();
   if (!event) return drop_all();
   marks_.push_back({event, std::move(labels), launch});
-  if (driver().cuEventRecord.status(event, gpu_.stream())) drop_all();
+  if (driver().cuEventRecord.status(event, stream)) drop_all();
 }
 
 /// The mark's time, and what it says about the launch before it; false: the device tells no time.

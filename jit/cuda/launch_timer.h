@@ -1,4 +1,4 @@
-// Times launches on the device by CUDA events and reports them as EventKind::kernel.
+// Times launches on one of a device's streams by CUDA events and reports them as EventKind::kernel.
 //
 // An event stands between two launches, so a time holds the launch and what the stream needs to
 // begin it. Times are reported once the device has passed them, on whichever thread asks next. The
@@ -18,11 +18,12 @@ namespace encore::jit::cuda {
 
 class LaunchTimer {
  public:
-  explicit LaunchTimer(const Gpu& gpu);
+  /// The track that it reports on is called after the device, and then `suffix`.
+  explicit LaunchTimer(const Gpu& gpu, std::string_view suffix = {});
 
-  /// What was enqueued since the latest mark is launch number `launch` of `labels`; null: nothing
-  /// that is to be told.
-  void mark(std::shared_ptr<const Labels> labels, size_t launch);
+  /// What was enqueued since the latest mark, always of the same stream, is launch number `launch`
+  /// of `labels`; null: nothing that is to be told.
+  void mark(CUstream stream, std::shared_ptr<const Labels> labels, size_t launch);
   /// Reports the launches that are known to be done; `idle`: the stream was waited for.
   void harvest(bool idle) noexcept;
 
@@ -33,7 +34,7 @@ class LaunchTimer {
     std::shared_ptr<const Labels> labels;
     size_t launch;
   };
-  bool tie_clocks();
+  bool tie_clocks(CUstream stream);
   CUevent take_event();
   void drop_all();
   bool settle(const Mark& mark);

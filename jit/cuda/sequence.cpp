@@ -106,14 +106,14 @@ void GraphSequence::launch_timed(Progress& progress) {
   bool timed = events::wanted(EventKind::kernel);
   if (timed) {
     timer_->harvest(false);
-    timer_->mark(nullptr, 0);
+    timer_->mark(gpu_.stream(), nullptr, 0);
   }
   size_t next = 0;
   for (size_t i = 0; i < ends_.size(); ++i) {
     Span span("launch", (*labels_)[i].name);
     for (; next < ends_[i]; ++next)
       launch(progress, [&] { enqueue(gpu_, now_, now_.launches[next]); });
-    if (timed) timer_->mark(labels_, i);
+    if (timed) timer_->mark(gpu_.stream(), labels_, i);
   }
 }
 

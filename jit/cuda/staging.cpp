@@ -1,4 +1,5 @@
 #include <encore/core/error.h>
+#include <encore/core/events.h>
 #include <encore/jit/cpu/parallel.h>
 #include <encore/jit/cuda/staging.h>
 
@@ -19,6 +20,10 @@ void copy_together(void* to, const std::byte* from, size_t bytes) {
     const size_t begin = size_t(first) * piece_bytes, end = size_t(last) * piece_bytes;
     std::memcpy(static_cast<std::byte*>(to) + begin, from + begin, std::min(end, bytes) - begin);
   });
+}
+
+std::shared_ptr<const Labels> upload_of(size_t bytes) {
+  return std::make_shared<Labels>(Labels{{"upload", {}, int64_t(bytes)}});
 }
 
 }  // namespace
@@ -118,7 +123,13 @@ void Staging::go_apart(CUdeviceptr to, const std::byte* from, size_t bytes) {
 
 /// Crosses the bus chunk by chunk; the stream waits for the last one only.
 void Staging::land(CUdeviceptr to, const std::byte* from, size_t bytes) {
+  const bool timed = events::wanted(EventKind::kernel);
+  if (timed) {
+    timer_.harvest(false);
+    timer_.mark(copies_, nullptr, 0);  // may tie clocks, which waits for the copies before
+  }
   const CUdeviceptr place = landing_.take(bytes, copies_);
+  if (timed) timer_.mark(copies_, nullptr, 0);
   CUevent landed = nullptr;
   for (size_t done = 0; done < bytes; done += chunk_bytes) {
     Chunk& chunk = crossing_[next_crossing_++ % crossing_.size()];
@@ -127,6 +138,7 @@ void Staging::land(CUdeviceptr to, const std::byte* from, size_t bytes) {
     const size_t part = std::min(chunk_bytes, bytes - done);
     copy_together(chunk.data, from + done, part);
     driver().cuMemcpyHtoDAsync(place + done, chunk.data, part, copies_);
+    if (timed && done + part == bytes) timer_.mark(copies_, upload_of(bytes), 0);
     mark(chunk, copies_);
     landed = chunk.done;
   }

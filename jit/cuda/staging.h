@@ -9,6 +9,7 @@
 // themselves.
 #pragma once
 #include <encore/jit/cuda/landing.h>
+#include <encore/jit/cuda/launch_timer.h>
 
 #include <array>
 #include <atomic>
@@ -23,7 +24,7 @@ class Staging {
   static constexpr size_t usual_least_apart = 1 << 20;
 
   explicit Staging(const Gpu& gpu, size_t least_apart = usual_least_apart)
-      : gpu_(gpu), least_apart_(least_apart), landing_(gpu) {}
+      : gpu_(gpu), least_apart_(least_apart), landing_(gpu), timer_(gpu, " uploads") {}
   ~Staging();
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
@@ -31,6 +32,9 @@ class Staging {
   /// True: it went apart.
   bool to_device(void* to, const void* from, size_t bytes);
   void to_host(void* to, const void* from, size_t bytes);
+
+  /// Of copies that go apart.
+  LaunchTimer& timer() { return timer_; }
 
   /// From this size on copies go apart; for tests and measurements.
   void set_least_apart(size_t bytes) { least_apart_ = bytes; }
@@ -67,6 +71,7 @@ class Staging {
   std::array<Chunk, 4> crossing_;
   size_t next_crossing_ = 0;
   Landing landing_;
+  LaunchTimer timer_;
   CUstream copies_ = nullptr;
   bool in_doubt_ = false;  // a copy that went apart failed on the way
 };
