@@ -5,10 +5,12 @@
 #include <encore/jit/cuda/staging.h>
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <numeric>
 #include <random>
+#include <span>
 #include <thread>
 
 #include "fake_cuda_driver.h"
@@ -212,6 +214,49 @@ TEST_F(CudaStagingTest, LargeCopiesCrossTheBusWhileTheDeviceComputes) {
   staging_.to_host(back.data(), buffer->data(), bytes);
   EXPECT_EQ(back, other);
   driver().cuEventDestroy(computed);
+}
+
+// Each batch fills half of the ring, so the third waits for the move of the first, and for no step.
+TEST_F(CudaStagingTest, LargeCopiesWaitOnlyForTheMoveThatEmptiedTheirPlace) {
+  const size_t bytes = fake_.memory / Landing::share / 2;
+  ASSERT_GT(bytes, Staging::chunk_bytes);
+  const Ref<Buffer> result = memory_.allocate_buffer(3 * bytes);
+  std::vector<Ref<Buffer>> batches;
+  std::vector<CUevent> steps;
+  fake_.calls.clear();
+  for (unsigned i = 0; i < 3; ++i) {
+    batches.push_back(memory_.allocate_buffer(bytes));
+    EXPECT_TRUE(staging_.to_device(batches[i]->data(), random_bytes(bytes, i).data(), bytes));
+    driver().cuMemcpyDtoDAsync(CUdeviceptr(uintptr_t(result->data())) + i * bytes,
+                               CUdeviceptr(uintptr_t(batches[i]->data())), bytes, gpu_.stream());
+    driver().cuEventCreate(&steps.emplace_back(), CU_EVENT_DISABLE_TIMING);
+    driver().cuEventRecord(steps[i], gpu_.stream());
+  }
+  driver().cuStreamSynchronize(staging_.copies());
+  EXPECT_EQ(fake_.calls["cuStreamSynchronize"], 1);
+  for (CUevent step : steps) {
+    EXPECT_EQ(driver().cuEventQuery.status(step), CUDA_ERROR_NOT_READY);
+    driver().cuEventDestroy(step);
+  }
+  std::vector<std::byte> back(3 * bytes);
+  staging_.to_host(back.data(), result->data(), back.size());
+  for (unsigned i = 0; i < 3; ++i)
+    EXPECT_TRUE(
+        std::ranges::equal(random_bytes(bytes, i), std::span(back).subspan(i * bytes, bytes)))
+        << i;
+}
+
+TEST_F(CudaStagingTest, LargeCopiesGoStraightWhereThereIsNoMemoryForARing) {
+  constexpr size_t bytes = 2 * Staging::chunk_bytes;
+  const std::vector<std::byte> values = random_bytes(bytes, 1);
+  std::vector<std::byte> back(bytes);
+  Ref<Buffer> buffer = memory_.allocate_buffer(bytes);
+  fake_.refusals = 1;
+  EXPECT_FALSE(staging_.to_device(buffer->data(), values.data(), bytes));
+  EXPECT_EQ(fake_.refusals, 0);
+  staging_.to_host(back.data(), buffer->data(), bytes);
+  EXPECT_EQ(back, values);
+  EXPECT_TRUE(staging_.to_device(buffer->data(), values.data(), bytes));
 }
 
 TEST_F(CudaStagingTest, ManyCopiesAtOnceDoNotOverwriteEachOther) {

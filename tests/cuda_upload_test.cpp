@@ -53,6 +53,11 @@ class CudaUploadTest : public testing::Test {
     fail_call(0, 0);
     staging().set_least_apart(Staging::usual_least_apart);
   }
+  static int host_waits() {
+    if (on_real_gpu) return 0;
+    auto& calls = fake_cuda::driver().calls;
+    return calls["cuStreamSynchronize"] + calls["cuEventSynchronize"];
+  }
   static Staging& staging() { return jit::cuda::staging_of(0); }
 };
 
@@ -64,7 +69,9 @@ TEST_F(CudaUploadTest, TheNextBatchCrossesWhileTheStepIsOnItsWay) {
   eval(sums);
   const Stats before = stats();
   const size_t launched = on_real_gpu ? 0 : fake_cuda::driver().launches.size();
+  const int waits = host_waits();
   x = upload(next);
+  EXPECT_EQ(host_waits(), waits);
   EXPECT_EQ(stats().overlapped_copies - before.overlapped_copies, 1);
   EXPECT_EQ(stats().overlapped_bytes - before.overlapped_bytes, int64_t(next.size() * 4));
   driver().cuStreamSynchronize(staging().copies());
