@@ -13,7 +13,7 @@ Tensor operator!(Arg a) { return record_last(OpId::logical_not, a); }
   Tensor operator symbol(Arg a, Arg b) { return record_last(OpId::op, a, b); }
 #define ASSIGNING(symbol, op)                         \
   OPERATOR(symbol, op)                                \
-  Tensor& Tensor::operator symbol##=(const Arg & b) { \
+  Tensor& Tensor::operator symbol##=(const Arg & b)& { \
     return *this = op(Arg(*this, b.location()), b);   \
   }
 

@@ -103,12 +103,13 @@ class Tensor {
   }
   Tensor(const Tensor& other) : Tensor(other.node_) {}
   Tensor(Tensor&& other) noexcept : node_(std::exchange(other.node_, nullptr)) {}
-  Tensor& operator=(const Tensor& other) {
+  // Not of a temporary: `x[{0}][{1}] = y` would be lost, so it does not compile.
+  Tensor& operator=(const Tensor& other) & {
     Tensor copy(other);
     std::swap(node_, copy.node_);
     return *this;
   }
-  Tensor& operator=(Tensor&& other) noexcept {
+  Tensor& operator=(Tensor&& other) & noexcept {
     std::swap(node_, other.node_);
     return *this;
   }
@@ -145,16 +146,16 @@ class Tensor {
 #include <encore/lazy/tensor_methods.inc>
 
   // `x += y` is `x = x + y`: it rebinds this handle, to the promoted dtype and the broadcast shape.
-  Tensor& operator+=(const Arg& b);
-  Tensor& operator-=(const Arg& b);
-  Tensor& operator*=(const Arg& b);
-  Tensor& operator/=(const Arg& b);
-  Tensor& operator%=(const Arg& b);
-  Tensor& operator&=(const Arg& b);
-  Tensor& operator|=(const Arg& b);
-  Tensor& operator^=(const Arg& b);
-  Tensor& operator<<=(const Arg& b);
-  Tensor& operator>>=(const Arg& b);
+  Tensor& operator+=(const Arg& b) &;
+  Tensor& operator-=(const Arg& b) &;
+  Tensor& operator*=(const Arg& b) &;
+  Tensor& operator/=(const Arg& b) &;
+  Tensor& operator%=(const Arg& b) &;
+  Tensor& operator&=(const Arg& b) &;
+  Tensor& operator|=(const Arg& b) &;
+  Tensor& operator^=(const Arg& b) &;
+  Tensor& operator<<=(const Arg& b) &;
+  Tensor& operator>>=(const Arg& b) &;
 
   /// `x[{0, Slice{2, 5}}]` reads; assigning to it rebinds `x` to a value with that part replaced.
   ElementProxy operator[](std::vector<IndexEntry> index) &;
@@ -199,6 +200,12 @@ class ElementProxy : public Tensor {
   void operator-=(const Arg& value) &&;
   void operator*=(const Arg& value) &&;
   void operator/=(const Arg& value) &&;
+  void operator%=(const Arg& value) &&;
+  void operator&=(const Arg& value) &&;
+  void operator|=(const Arg& value) &&;
+  void operator^=(const Arg& value) &&;
+  void operator<<=(const Arg& value) &&;
+  void operator>>=(const Arg& value) &&;
 
  private:
   Tensor& target_;

@@ -143,6 +143,19 @@ TEST(Element, AssignmentRebindsOneHandle) {
   expect_values(x, {1, 1, 1, 1, 1, 1});
 }
 
+TEST(Element, EveryCompoundAssignmentReachesTheTensor) {
+  Tensor x = leaf<int32_t>({7, 7, 7, 7, 7, 7}, {6});
+  x[{0}] %= 4;
+  x[{1}] &= 12;
+  x[{2}] |= 8;
+  x[{3}] ^= 2;
+  x[{4}] <<= 3;
+  x[{5}] >>= 1;
+  expect_values(x, {3, 4, 15, 5, 56, 3});
+  // What would be lost does not compile: `x[{0}][{1}] = y` assigns to a temporary.
+  static_assert(!std::is_assignable_v<Tensor, Tensor> && std::is_assignable_v<Tensor&, Tensor>);
+}
+
 TEST(Element, AssignmentKeepsTheDType) {
   Tensor x = leaf<float>({1, 2}, {2});
   x[{0}] = leaf(Doubles{0.1}, {});
