@@ -26,7 +26,7 @@ class GradientMode {
 };
 
 void check_scalar(const Tensor& loss, const char* what, Location where) {
-  if (loss.numel() == 1) return;
+  if (loss.numel(where) == 1) return;
   throw Error(fmt::format("{}: the loss has shape {}, not one element", what, loss.shape().text()),
               where, "reduce it first, as in loss.mean(), or pass the output's gradient");
 }
@@ -57,7 +57,7 @@ void backward(const Tensor& loss, BackwardOptions options, std::source_location 
 void backward(const Tensor& output, const Tensor& output_gradient, BackwardOptions options,
               std::source_location at) {
   Location where = current_location(at);
-  if (!broadcasts_to(output_gradient.shape(), output.shape()))
+  if (!broadcasts_to(output_gradient.shape(where), output.shape(where)))
     throw Error(fmt::format("backward: an output gradient of shape {} for an output of shape {}",
                             output_gradient.shape().text(), output.shape().text()),
                 where, "give a gradient that broadcasts to the output");

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <iosfwd>
 #include <string>
 
 namespace encore {
@@ -44,6 +45,7 @@ inline constexpr Cuda cuda;
 
 /// "cpu", "cuda:0"
 std::string name_of(Device device);
+std::ostream& operator<<(std::ostream& to, Device device);
 
 class Buffer : public Counted<Buffer> {
  public:

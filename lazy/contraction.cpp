@@ -65,6 +65,8 @@ void check_vectors(const Tensor& a, const Tensor& b, const char* what, At at) {
 }  // namespace
 
 Tensor matmul(const Tensor& a, const Tensor& b, At at) {
+  require_value(a, at);
+  require_value(b, at);
   check_operands(a, b, at);
   DType dtype = promote(a.dtype(), b.dtype());
   Tensor left = a.to(dtype, at), right = b.to(dtype, at);
@@ -77,6 +79,8 @@ Tensor matmul(const Tensor& a, const Tensor& b, At at) {
 }
 
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias, At at) {
+  require_value(x, at);
+  require_value(w, at);
   if (w.rank() != 2 || x.rank() == 0 || x.shape()[x.rank() - 1] != w.shape()[1])
     refuse(at, "w is [out, in], and x's last axis is `in`", "linear: x {} and w {} do not fit",
            x.shape().text(), w.shape().text());
@@ -95,11 +99,15 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias, At at) {
 }
 
 Tensor dot(const Tensor& a, const Tensor& b, At at) {
+  require_value(a, at);
+  require_value(b, at);
   check_vectors(a, b, "dot", at);
   return matmul(a, b, at);
 }
 
 Tensor outer(const Tensor& a, const Tensor& b, At at) {
+  require_value(a, at);
+  require_value(b, at);
   check_vectors(a, b, "outer", at);
   Scope scope("outer", at);
   return unsqueeze(a, 1, at) * unsqueeze(b, 0, at);

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <iosfwd>
 #include <string_view>
 
 namespace encore {
@@ -64,6 +65,8 @@ constexpr std::string_view name_of(DType dtype) {
   };
   return dtype == DType::boolean ? "bool" : names[int(dtype)];
 }
+
+std::ostream& operator<<(std::ostream& to, DType dtype);  // its name
 
 constexpr bool is_floating(DType dtype) { return kind_of(dtype) == Kind::floating; }
 constexpr bool is_integer(DType dtype) {

@@ -125,7 +125,7 @@ Tensor einsum(std::string_view text, const std::vector<Tensor>& operands, At at)
   extents.fill(-1);
   for (size_t i = 0; i < operands.size(); ++i) {
     const std::string& letters = formula.operands[i];
-    const Shape& shape = operands[i].shape();
+    const Shape& shape = operands[i].shape(at);
     if (shape.rank() != int(letters.size()))
       refuse(at, "one letter an axis", "einsum: \"{}\" names {} axes of a tensor of shape {}",
              letters, letters.size(), shape.text());

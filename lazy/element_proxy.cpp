@@ -57,6 +57,7 @@ Tensor read_kept(const Tensor& x, const Selection& selection, Tensor::At at) {
 
 Tensor read(const Tensor& x, const std::vector<IndexEntry>& index) {
   Tensor::At at = place_of(index);
+  require_value(x, at);
   Selection selection = select_from(x, index);
   Tensor part = read_kept(x, selection, at);
   return selection.positions ? take(part, *selection.positions, selection.axis, at) : part;

@@ -73,6 +73,8 @@ Tensor zeros_like_input(const GradientOf& of) {
 }  // namespace
 
 Tensor take(const Tensor& x, const Tensor& index, int64_t axis, At at) {
+  require_value(x, at);
+  require_value(index, at);
   int place = axis_of(axis, x, "take", at);
   Shape shape = taken_shape(x.shape(), index.shape(), place, at);
   check_index(index, "take", at);
@@ -80,6 +82,8 @@ Tensor take(const Tensor& x, const Tensor& index, int64_t axis, At at) {
 }
 
 Tensor take_along(const Tensor& x, const Tensor& index, int64_t axis, At at) {
+  require_value(x, at);
+  require_value(index, at);
   int place = axis_of(axis, x, "take_along", at);
   if (index.rank() != x.rank())
     refuse(at, "unsqueeze the index", "take_along: x {} and index {} differ in rank",
@@ -103,6 +107,8 @@ Tensor index_add(const Tensor& x, const Tensor& index, const Arg& source, int64_
 }
 
 Tensor scatter_add(const Tensor& x, const Tensor& index, const Arg& source, int64_t axis, At at) {
+  require_value(x, at);
+  require_value(index, at);
   int place = axis_of(axis, x, "scatter_add", at);
   check_index(index, "scatter_add", at);
   if (index.rank() != x.rank() ||
@@ -118,6 +124,8 @@ Tensor scatter_add(const Tensor& x, const Tensor& index, const Arg& source, int6
 }
 
 Tensor index_put(const Tensor& x, const Tensor& index, const Arg& source, int64_t axis, At at) {
+  require_value(x, at);
+  require_value(index, at);
   int place = axis_of(axis, x, "index_put", at);
   check_vector_index(index, "index_put", at);
   int64_t extent = x.shape()[place], count = index.numel();
@@ -135,6 +143,8 @@ Tensor index_put(const Tensor& x, const Tensor& index, const Arg& source, int64_
 }
 
 Tensor masked_fill(const Tensor& x, const Tensor& mask, const Arg& value, At at) {
+  require_value(x, at);
+  require_value(mask, at);
   if (mask.dtype() != DType::boolean || !broadcasts_to(mask.shape(), x.shape()))
     refuse(at, "the mask is bool and broadcasts to the tensor",
            "masked_fill: x {} and mask {} ({})", x.shape().text(), mask.shape().text(),
@@ -145,6 +155,7 @@ Tensor masked_fill(const Tensor& x, const Tensor& mask, const Arg& value, At at)
 }
 
 Tensor one_hot(const Tensor& index, int64_t classes, DType dtype, At at) {
+  require_value(index, at);
   if (classes < 0) refuse(at, "give zero or more", "one_hot: {} classes", classes);
   Scope scope("one_hot", at);
   check_index(index, "one_hot", at);
@@ -153,6 +164,7 @@ Tensor one_hot(const Tensor& index, int64_t classes, DType dtype, At at) {
 }
 
 Tensor stored_into(const Tensor& x, const Arg& value, const char* what, At at) {
+  require_value(x, at);
   Kind kind = kind_of(x.dtype());
   bool fits;
   if (value.is_number()) {

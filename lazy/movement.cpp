@@ -78,6 +78,7 @@ Tensor dilate(const Tensor& x, int axis, int64_t step, At at) {
 }  // namespace
 
 Tensor reshape(const Tensor& x, Shape shape, At at) {
+  require_value(x, at);
   const Shape& from = x.shape();
   int64_t known = 1;
   int inferred = -1;
@@ -106,6 +107,7 @@ Tensor reshape(const Tensor& x, Shape shape, At at) {
 }
 
 Tensor flatten(const Tensor& x, int64_t first, int64_t last, At at) {
+  require_value(x, at);
   if (x.rank() == 0) return reshape(x, {1}, at);
   int begin = axis_of(first, x.rank(), "flatten", at), end = axis_of(last, x.rank(), "flatten", at);
   if (begin > end)
@@ -119,6 +121,7 @@ Tensor flatten(const Tensor& x, int64_t first, int64_t last, At at) {
 }
 
 Tensor permute(const Tensor& x, Tensor::Axes order, At at) {
+  require_value(x, at);
   if (int(order.size()) != x.rank())
     refuse(at, "name every axis once", "permute: order [{}] has {} axes, but the tensor is {}",
            fmt::join(order, ", "), order.size(), x.shape().text());
@@ -139,6 +142,7 @@ Tensor permute(const Tensor& x, Tensor::Axes order, At at) {
 }
 
 Tensor transpose(const Tensor& x, int64_t a, int64_t b, At at) {
+  require_value(x, at);
   Tensor::Axes order(x.rank());
   std::iota(order.begin(), order.end(), 0);
   int first = axis_of(a, x.rank(), "transpose", at), second = axis_of(b, x.rank(), "transpose", at);
@@ -147,6 +151,7 @@ Tensor transpose(const Tensor& x, int64_t a, int64_t b, At at) {
 }
 
 Tensor move_axis(const Tensor& x, int64_t from, int64_t to, At at) {
+  require_value(x, at);
   int source = axis_of(from, x.rank(), "move_axis", at),
       target = axis_of(to, x.rank(), "move_axis", at);
   Tensor::Axes order(x.rank());
@@ -157,6 +162,7 @@ Tensor move_axis(const Tensor& x, int64_t from, int64_t to, At at) {
 }
 
 Tensor expand(const Tensor& x, Shape shape, At at) {
+  require_value(x, at);
   const Shape& from = x.shape();
   int shift = shape.rank() - from.rank();
   for (int axis = 0; axis < shape.rank(); ++axis)
@@ -171,6 +177,7 @@ Tensor expand(const Tensor& x, Shape shape, At at) {
 Tensor broadcast_to(const Tensor& x, Shape shape, At at) { return expand(x, shape, at); }
 
 Tensor squeeze(const Tensor& x, Tensor::Axes axes, At at) {
+  require_value(x, at);
   std::vector<bool> chosen = chosen_axes(axes, x.rank(), "squeeze", at);
   Shape shape;
   for (int axis = 0; axis < x.rank(); ++axis) {
@@ -184,6 +191,7 @@ Tensor squeeze(const Tensor& x, Tensor::Axes axes, At at) {
 }
 
 Tensor unsqueeze(const Tensor& x, int64_t axis, At at) {
+  require_value(x, at);
   check_rank(x.rank() + 1, "unsqueeze", at);
   int place = axis_of(axis, x.rank() + 1, "unsqueeze", at);
   Shape shape;
@@ -222,6 +230,7 @@ void set_slice(Window& window, int axis, const Slice& part, int64_t extent, Loca
 }
 
 Tensor read_window(const Tensor& x, const Window& window, At at) {
+  require_value(x, at);
   bool whole = window.shape == x.shape();
   for (int axis = 0; axis < x.rank() && whole; ++axis)
     whole = window.start[axis] == 0 && window.step[axis] == 1;
@@ -232,6 +241,7 @@ Tensor read_window(const Tensor& x, const Window& window, At at) {
 }
 
 Tensor spread_window(const Tensor& part, const Window& window, const Shape& whole, At at) {
+  require_value(part, at);
   Window backward = Window::whole(part.shape());
   Window ascending = window;
   for (int axis = 0; axis < part.rank(); ++axis) {
@@ -251,6 +261,7 @@ Tensor spread_window(const Tensor& part, const Window& window, const Shape& whol
 }
 
 Tensor slice(const Tensor& x, const std::vector<Slice>& parts, At at) {
+  require_value(x, at);
   if (int(parts.size()) > x.rank())
     refuse(at, "give at most one slice an axis", "slice: {} slices for a tensor of shape {}",
            parts.size(), x.shape().text());
@@ -261,6 +272,7 @@ Tensor slice(const Tensor& x, const std::vector<Slice>& parts, At at) {
 }
 
 Tensor narrow(const Tensor& x, int64_t axis, int64_t start, int64_t length, At at) {
+  require_value(x, at);
   int place = axis_of(axis, x.rank(), "narrow", at);
   int64_t extent = x.shape()[place], first = start < 0 ? start + extent : start;
   if (first < 0 || length < 0 || length > extent - first)
@@ -272,6 +284,7 @@ Tensor narrow(const Tensor& x, int64_t axis, int64_t start, int64_t length, At a
 }
 
 Tensor select(const Tensor& x, int64_t axis, int64_t index, At at) {
+  require_value(x, at);
   int place = axis_of(axis, x.rank(), "select", at);
   int64_t extent = x.shape()[place];
   if (index < -extent || index >= extent)
@@ -283,6 +296,7 @@ Tensor select(const Tensor& x, int64_t axis, int64_t index, At at) {
 }
 
 Tensor flip(const Tensor& x, Tensor::Axes axes, At at) {
+  require_value(x, at);
   std::vector<bool> chosen = chosen_axes(axes, x.rank(), "flip", at);
   Window window = Window::whole(x.shape());
   for (int axis = 0; axis < x.rank(); ++axis)
@@ -291,6 +305,7 @@ Tensor flip(const Tensor& x, Tensor::Axes axes, At at) {
 }
 
 Tensor pad(const Tensor& x, std::vector<int64_t> low, std::vector<int64_t> high, Arg value, At at) {
+  require_value(x, at);
   if (int(low.size()) != x.rank() || int(high.size()) != x.rank())
     refuse(at, "give one count an axis on either side",
            "pad: counts [{}] and [{}] for a tensor of shape {}", fmt::join(low, ", "),
@@ -313,6 +328,7 @@ Tensor pad(const Tensor& x, std::vector<int64_t> low, std::vector<int64_t> high,
 }
 
 Tensor concat(const std::vector<Tensor>& parts, int64_t axis, At at) {
+  for (const Tensor& part : parts) require_value(part, at);
   if (parts.empty()) refuse(at, "give at least one", "concat: no tensors");
   const Shape& first = parts[0].shape();
   if (first.rank() == 0) refuse(at, "use stack", "concat: tensors without axes cannot be joined");
@@ -339,6 +355,7 @@ Tensor concat(const std::vector<Tensor>& parts, int64_t axis, At at) {
 }
 
 Tensor stack(const std::vector<Tensor>& parts, int64_t axis, At at) {
+  for (const Tensor& part : parts) require_value(part, at);
   if (parts.empty()) refuse(at, "give at least one", "stack: no tensors");
   std::vector<Tensor> rows;
   for (const Tensor& part : parts) {
@@ -351,6 +368,7 @@ Tensor stack(const std::vector<Tensor>& parts, int64_t axis, At at) {
 }
 
 std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& sizes, int64_t axis, At at) {
+  require_value(x, at);
   int place = axis_of(axis, x.rank(), "split", at);
   bool negative = std::any_of(sizes.begin(), sizes.end(), [](int64_t size) { return size < 0; });
   int64_t total = std::accumulate(sizes.begin(), sizes.end(), int64_t(0), saturating_add);
@@ -367,6 +385,7 @@ std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& sizes, in
 }
 
 std::vector<Tensor> split(const Tensor& x, int64_t size, int64_t axis, At at) {
+  require_value(x, at);
   int place = axis_of(axis, x.rank(), "split", at);
   if (size <= 0) refuse(at, "use a size of 1 or more", "split: parts of size {}", size);
   std::vector<int64_t> sizes;
@@ -378,6 +397,7 @@ std::vector<Tensor> split(const Tensor& x, int64_t size, int64_t axis, At at) {
 }
 
 std::vector<Tensor> chunk(const Tensor& x, int64_t count, int64_t axis, At at) {
+  require_value(x, at);
   int place = axis_of(axis, x.rank(), "chunk", at);
   if (count <= 0) refuse(at, "use a count of 1 or more", "chunk: {} parts", count);
   int64_t extent = x.shape()[place];
@@ -385,6 +405,7 @@ std::vector<Tensor> chunk(const Tensor& x, int64_t count, int64_t axis, At at) {
 }
 
 Tensor repeat_interleave(const Tensor& x, int64_t count, int64_t axis, At at) {
+  require_value(x, at);
   int place = axis_of(axis, x.rank(), "repeat_interleave", at);
   if (count < 0) refuse(at, "use a count of zero or more", "repeat_interleave: {} times", count);
   if (count == 1) return x;
@@ -395,6 +416,7 @@ Tensor repeat_interleave(const Tensor& x, int64_t count, int64_t axis, At at) {
 }
 
 Tensor repeat(const Tensor& x, std::vector<int64_t> counts, At at) {
+  require_value(x, at);
   if (int(counts.size()) < x.rank())
     refuse(at, "give a count for every axis, or use tile",
            "repeat: counts [{}] for a tensor of shape {}", fmt::join(counts, ", "),
@@ -422,11 +444,13 @@ Tensor repeat(const Tensor& x, std::vector<int64_t> counts, At at) {
 }
 
 Tensor tile(const Tensor& x, std::vector<int64_t> counts, At at) {
+  require_value(x, at);
   if (int(counts.size()) < x.rank()) counts.insert(counts.begin(), x.rank() - counts.size(), 1);
   return repeat(x, std::move(counts), at);
 }
 
 Tensor roll(const Tensor& x, std::vector<int64_t> shifts, Tensor::Axes axes, At at) {
+  require_value(x, at);
   if (axes.empty() && shifts.size() == 1)
     return reshape(roll(flatten(x, 0, -1, at), shifts, {0}, at), x.shape(), at);
   if (axes.size() != shifts.size())

@@ -127,18 +127,22 @@ std::string array_text(DType dtype, const Shape& shape, const ReadElements& read
   return {};
 }
 
-std::ostream& operator<<(std::ostream& to, const Tensor& tensor) {
-  size_t size = size_of(tensor.dtype());
+std::ostream& operator<<(std::ostream& to, const TensorAt& printed) {
+  const auto& [tensor, at] = printed;
+  size_t size = size_of(tensor.dtype(at));
   if (tensor.numel() > 0) {
     Node* node = tensor.node();
-    evaluator().evaluate({&node, 1}, SyncKind::read, node->location);
+    evaluator().evaluate({&node, 1}, SyncKind::read, at);
   }
-  return to << array_text(tensor.dtype(), tensor.shape(),
-                          [&](int64_t first, int64_t count, void* memory) {
-                            evaluator().copy_to_host(memory, *tensor.node()->buffer,
-                                                     size_t(first) * size, size_t(count) * size,
-                                                     tensor.node()->location);
-                          });
+  auto read = [&, node = tensor.node(), where = at](int64_t first, int64_t count, void* memory) {
+    evaluator().copy_to_host(memory, *node->buffer, size_t(first) * size, size_t(count) * size,
+                             where);
+  };
+  return to << array_text(tensor.dtype(), tensor.shape(), read);
 }
+
+std::ostream& operator<<(std::ostream& to, const Shape& shape) { return to << shape.text(); }
+std::ostream& operator<<(std::ostream& to, DType dtype) { return to << name_of(dtype); }
+std::ostream& operator<<(std::ostream& to, Device device) { return to << name_of(device); }
 
 }  // namespace encore

@@ -63,7 +63,7 @@ Tensor reduce_kept(OpId op, const Tensor& x, uint32_t mask, const char* what, At
 
 Tensor reduce(OpId op, const Tensor& x, const Tensor::Axes& axes, bool keepdim, const char* what,
               At at) {
-  uint32_t mask = mask_of(axes, x.rank(), what, at);
+  uint32_t mask = mask_of(axes, x.rank(at), what, at);
   return drop_axes(reduce_kept(op, x, mask, what, at), mask, keepdim, at);
 }
 
@@ -71,7 +71,7 @@ Tensor arg_reduce(OpId op, const Tensor& x, std::optional<int64_t> axis, bool ke
                   const char* what, At at) {
   if (axis) return reduce(op, x, {*axis}, keepdim, what, at);
   Shape ones;
-  for (int i = 0; i < x.rank(); ++i) ones.push_back(1);
+  for (int i = 0; i < x.rank(at); ++i) ones.push_back(1);
   Tensor flat = reduce(op, x.flatten(0, -1, at), {0}, false, what, at);
   return keepdim ? reshape(flat, ones, at) : flat;
 }
@@ -130,6 +130,7 @@ Tensor Tensor::mean(Axes axes, bool keepdim, At at) const {
 }
 
 Tensor var(const Tensor& x, Tensor::Axes axes, int64_t correction, bool keepdim, At at) {
+  require_value(x, at);
   uint32_t mask = mask_of(axes, x.rank(), "var", at);
   if (correction < 0) refuse(at, "use 0 or 1", "var: correction {}", correction);
   Scope scope("var", at);
@@ -143,6 +144,7 @@ Tensor var(const Tensor& x, Tensor::Axes axes, int64_t correction, bool keepdim,
 
 Tensor standard_deviation(const Tensor& x, Tensor::Axes axes, int64_t correction, bool keepdim,
                           At at) {
+  require_value(x, at);
   Scope scope("standard_deviation", at);
   return sqrt(var(x, std::move(axes), correction, keepdim, at));
 }

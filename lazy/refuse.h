@@ -13,4 +13,7 @@ template <class... Values>
               std::move(advice));
 }
 
+/// Functions of a `const Tensor&` begin with it: an empty one throws at the caller's line.
+inline void require_value(const Tensor& x, Tensor::At at) { (void)x.shape(at); }
+
 }  // namespace encore

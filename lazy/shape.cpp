@@ -1,4 +1,5 @@
 #include <encore/lazy/extents.h>
+#include <encore/lazy/record.h>
 #include <encore/lazy/shape.h>
 
 #include <fmt/format.h>
@@ -8,9 +9,9 @@ namespace encore {
 
 std::string Shape::text() const { return fmt::format("[{}]", fmt::join(begin(), end(), ", ")); }
 
-void Shape::throw_rank(int rank) {
-  throw Error(fmt::format("a tensor of {} axes was asked for; at most {} are supported", rank, max_rank), {},
-              "merge axes with reshape");
+void Shape::throw_rank(int rank, Location at) {
+  throw Error(fmt::format("a tensor of {} axes was asked for; at most {} are supported", rank, max_rank),
+              current_location(at), "merge axes with reshape");
 }
 
 int normalize_axis(int64_t axis, int rank, const char* what, Location where) {

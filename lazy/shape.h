@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <initializer_list>
+#include <iosfwd>
 #include <span>
 #include <string>
 
@@ -14,10 +15,11 @@ inline constexpr int max_rank = 8;
 class Shape {
  public:
   constexpr Shape() = default;
-  constexpr Shape(std::initializer_list<int64_t> extents)
-      : Shape(std::span(extents.begin(), extents.size())) {}
-  constexpr explicit Shape(std::span<const int64_t> extents) {
-    if (extents.size() > size_t(max_rank)) throw_rank(int(extents.size()));
+  constexpr Shape(std::initializer_list<int64_t> extents,
+                  Location at = std::source_location::current())
+      : Shape(std::span(extents.begin(), extents.size()), at) {}
+  constexpr explicit Shape(std::span<const int64_t> extents, Location at = {}) {
+    if (extents.size() > size_t(max_rank)) throw_rank(int(extents.size()), at);
     for (int64_t extent : extents) extents_[rank_++] = extent;
   }
 
@@ -28,7 +30,7 @@ class Shape {
   constexpr const int64_t* end() const { return extents_ + rank_; }
   constexpr std::span<const int64_t> span() const { return {extents_, size_t(rank_)}; }
   constexpr void push_back(int64_t extent) {
-    if (rank_ == max_rank) throw_rank(max_rank + 1);
+    if (rank_ == max_rank) throw_rank(max_rank + 1, {});
     extents_[rank_++] = extent;
   }
   /// Number of elements; 1 for a scalar.
@@ -47,11 +49,14 @@ class Shape {
   std::string text() const;
 
  private:
-  [[noreturn]] static void throw_rank(int rank);
+  [[noreturn]] static void throw_rank(int rank, Location at);
 
   uint8_t rank_ = 0;
   int64_t extents_[max_rank];
 };
+
+/// Like `text`.
+std::ostream& operator<<(std::ostream& to, const Shape& shape);
 
 /// `axis` in [-rank, rank) as an axis in [0, rank); throws with `what` naming the op.
 int normalize_axis(int64_t axis, int rank, const char* what, Location where);

@@ -56,10 +56,10 @@ Ref<Buffer> copy_of(const Buffer& from, Device to, Location where) {
 
 }  // namespace
 
-void Tensor::throw_empty() { refuse_empty({}); }
+void Tensor::throw_empty(Location at) { refuse_empty(at); }
 
 int64_t Tensor::size(int64_t axis, std::source_location at) const {
-  return shape()[normalize_axis(axis, rank(), "size", at)];
+  return shape(at)[normalize_axis(axis, rank(), "size", at)];
 }
 
 template <class T>
@@ -111,8 +111,8 @@ Tensor Tensor::to(Device to, std::source_location at) const {
   return moved_node(*this, copy_of(*node_->buffer, to, where), where);
 }
 
-Tensor Tensor::detach() const {
-  if (!requires_grad()) return *this;
+Tensor Tensor::detach(std::source_location at) const {
+  if (!requires_grad(at)) return *this;
   NoGrad guard;
   return record({OpId::variable, dtype(), device(), shape()}, {node_}, node_->location);
 }

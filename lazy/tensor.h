@@ -120,12 +120,22 @@ class Tensor {
   bool defined() const { return node_ != nullptr; }  // no conversion to bool: `!x` is an op
   Node* node() const { return node_; }
 
-  const Shape& shape() const { return checked()->shape; }
-  int rank() const { return shape().rank(); }
+  const Shape& shape(Location at = std::source_location::current()) const {
+    return checked(at)->shape;
+  }
+  int rank(Location at = std::source_location::current()) const {
+    return shape(at).rank();
+  }
   int64_t size(int64_t axis, std::source_location at = std::source_location::current()) const;
-  int64_t numel() const { return shape().numel(); }
-  DType dtype() const { return checked()->dtype; }
-  Device device() const { return checked()->device; }
+  int64_t numel(Location at = std::source_location::current()) const {
+    return shape(at).numel();
+  }
+  DType dtype(Location at = std::source_location::current()) const {
+    return checked(at)->dtype;
+  }
+  Device device(Location at = std::source_location::current()) const {
+    return checked(at)->device;
+  }
 
   /// Waits for the value of a one-element tensor; other sizes throw. Casts to T as `to` does.
   template <class T>
@@ -138,8 +148,10 @@ class Tensor {
   /// A copy on another device; reads this tensor, that is, waits for its value. Gradients move back.
   Tensor to(Device device, std::source_location at = std::source_location::current()) const;
   /// The same value with no gradient history.
-  Tensor detach() const;
-  bool requires_grad() const { return checked()->needs_gradient; }
+  Tensor detach(std::source_location at = std::source_location::current()) const;
+  bool requires_grad(Location at = std::source_location::current()) const {
+    return checked(at)->needs_gradient;
+  }
   /// Defined in autograd/: adds d(this)/d(parameter) to every parameter's grad. A scalar only.
   void backward(std::source_location at = std::source_location::current()) const;
 
@@ -163,11 +175,11 @@ class Tensor {
   Tensor operator[](std::vector<IndexEntry> index) &&;
 
  private:
-  Node* checked() const {
-    if (!node_) throw_empty();
+  Node* checked(Location at) const {
+    if (!node_) throw_empty(at);
     return node_;
   }
-  [[noreturn]] static void throw_empty();
+  [[noreturn]] static void throw_empty(Location at);
   friend class Arg;
   Node* node_ = nullptr;
 };
@@ -213,7 +225,7 @@ class ElementProxy : public Tensor {
 };
 
 inline Arg::Arg(const Tensor& tensor, Location at) : node_(tensor.node()), location_(at) {
-  if (!node_) (void)tensor.shape();  // throws
+  if (!node_) Tensor::throw_empty(at);
 }
 
 inline Arg::Arg(Tensor&& tensor, Location at) : Arg(std::as_const(tensor), at) {
@@ -225,7 +237,7 @@ template <class T>
   requires requires { typename T::StandsForTensor; }
 Arg::Arg(const T& stand_in, std::source_location at) : owned_(true), location_(at) {
   Tensor tensor = stand_in.tensor(at);
-  node_ = (void(tensor.shape()), tensor.node());
+  node_ = (void(tensor.shape(at)), tensor.node());
   retain(node_, Node::one_handle);
 }
 
@@ -252,12 +264,9 @@ Tensor operator>>(Arg a, Arg b);
 Tensor operator&&(Arg a, Arg b);
 Tensor operator||(Arg a, Arg b);
 
-/// Prints like NumPy; waits for the value.
-std::ostream& operator<<(std::ostream& to, const Tensor& tensor);
-
 /// Computes the given tensors, and everything else pending on this thread, in one step.
 void eval(std::initializer_list<Tensor> tensors, std::source_location at = std::source_location::current());
-/// The first of several carries the caller's place, which a pack leaves no room for.
+/// A tensor with the caller's place, where a pack or an operator leaves no room for one.
 struct TensorAt {
   template <class T>
     requires std::convertible_to<const T&, Tensor>
@@ -266,6 +275,9 @@ struct TensorAt {
   Tensor tensor;
   std::source_location at;
 };
+/// Prints like NumPy; waits for the value.
+std::ostream& operator<<(std::ostream& to, const TensorAt& printed);
+
 template <class... T>
 void eval(const TensorAt& first, const T&... more) {
   eval(std::initializer_list<Tensor>{first.tensor, more...}, first.at);

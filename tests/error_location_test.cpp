@@ -2,6 +2,8 @@
 #include <encore/encore.h>
 #include <gmock/gmock.h>
 
+#include <sstream>
+
 #include "error_of.h"
 
 namespace encore {
@@ -36,6 +38,54 @@ TEST_F(ErrorLocation, Broadcasting) {
   EXPECT_THAT(ERROR_HERE(maximum(a, b)), both("[2, 3]", "[4, 5]"));
   EXPECT_THAT(ERROR_HERE(where(a > 0.0, a, b)), both("[2, 3]", "[4, 5]"));
   EXPECT_THAT(ERROR_HERE(a.expand({4, 4})), both("[2, 3]", "[4, 4]"));
+}
+
+TEST_F(ErrorLocation, EmptyTensors) {
+  Tensor none;
+  std::ostringstream text;
+  EXPECT_THAT(ERROR_HERE(none + 1), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE(a * none), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE(-none), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE(a += none), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE(softmax(none)), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE(none.shape()), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE(none.dtype()), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE(none.sum()), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE(argmax(none)), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE(var(none)), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE(none.reshape({1})), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE(none.transpose()), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE((none[{0}])), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE((none[{0}] = a)), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE(concat({a, none})), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE(split(none, 1)), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE(take(a, none)), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE(matmul(none, a)), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE(einsum("ij", {none})), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE(none.backward()), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE(none.item<float>()), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE(text << none), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE(dump(none)), HasSubstr("empty Tensor"));
+}
+
+TEST_F(ErrorLocation, MoreThanEightAxes) {
+  Tensor deep = ones({1, 2, 1, 1, 1, 1, 1, 1}), five = ones({1, 1, 1, 1, 1});
+  EXPECT_THAT(ERROR_HERE(zeros({1, 1, 1, 1, 1, 1, 1, 1, 1})), HasSubstr("9 axes"));
+  EXPECT_THAT(ERROR_HERE(deep.reshape({1, 1, 1, 1, 1, 1, 1, 1, 2})), HasSubstr("9 axes"));
+  EXPECT_THAT(ERROR_HERE(deep.unsqueeze(0)), HasSubstr("9 axes"));
+  EXPECT_THAT(ERROR_HERE(stack({deep, deep})), HasSubstr("9 axes"));
+  EXPECT_THAT(ERROR_HERE(einsum("abcde,fghij->abcdefghij", {five, five})), HasSubstr("9 axes"));
+  EXPECT_THAT(ERROR_HERE(group_norm(deep, 2)), HasSubstr("9 axes"));
+}
+
+TEST_F(ErrorLocation, CompiledFunctions) {
+  auto plus = compile([](const Tensor& x) { return x + 1; });
+  auto empty = compile([](const Tensor&, const Tensor&) { return Tensor(); });
+  auto nothing = compile([] { return Tensor(); });
+  EXPECT_THAT(ERROR_HERE(plus(Tensor())), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE(plus(variable(a))), HasSubstr("gradient"));
+  EXPECT_THAT(ERROR_HERE(empty(a, 0.5)), HasSubstr("empty Tensor"));
+  EXPECT_THAT(ERROR_HERE(nothing()), HasSubstr("empty Tensor"));
 }
 
 TEST_F(ErrorLocation, CompoundAssignment) {

@@ -93,5 +93,12 @@ TEST(Print, TensorsAreComputedFirst) {
   EXPECT_EQ(printed(full({}, 2.5)), "2.5");
 }
 
+TEST(Print, ShapesDTypesAndDevicesPrint) {
+  Tensor x = zeros({2, 3}, {.dtype = bf16});
+  std::ostringstream text;
+  text << x.shape() << ' ' << x.dtype() << ' ' << boolean << ' ' << x.device() << ' ' << cuda(1);
+  EXPECT_EQ(text.str(), "[2, 3] bf16 bool cpu cuda:1");
+}
+
 }  // namespace
 }  // namespace encore

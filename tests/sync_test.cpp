@@ -4,6 +4,8 @@
 #include <encore/encore.h>
 #include <gmock/gmock.h>
 
+#include <sstream>
+
 #include "error_of.h"
 
 namespace encore {
@@ -55,6 +57,23 @@ TEST(Sync, EverySyncIsToldWithItsLine) {
   EXPECT_EQ(told[1].first, "step");
   EXPECT_EQ(told[1].second.line, step_line);
   EXPECT_THAT(told[1].second.file, HasSubstr("sync_test.cpp"));
+}
+
+TEST(Sync, PrintingIsToldWithItsOwnLine) {
+  std::vector<Location> told;
+  uint32_t listener = events::listen([&](const Event& event) { told.push_back(event.where); },
+                                     events::bit(EventKind::sync));
+  Tensor root = sqrt(from_vector<float>({4, 9}));
+  std::ostringstream text;
+  text << root;
+  uint32_t line = __LINE__ - 1;
+  events::ignore(listener);
+  EXPECT_EQ(text.str(), "[2. 3.]");
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].line, line);
+  NoSyncScope forbidden;
+  Error printed = error_of([&] { text << root; });
+  EXPECT_EQ(printed.where().line, uint32_t(__LINE__ - 1));
 }
 
 TEST(NoSyncScope, RefusesReadsAndStepsAtTheirLine) {

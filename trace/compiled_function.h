@@ -41,21 +41,30 @@ class Compiled {
   explicit Compiled(F f) : f_(std::move(f)) {}
 
   /// Tensors and numbers, as f takes tensors. Returns what f does: a Tensor or a vector of them.
+  /// The first carries the caller's place.
   template <class... T>
-  auto operator()(const T&... arguments) {
-    using Result = std::invoke_result_t<F&, decltype((void)arguments, std::declval<const Tensor&>())...>;
-    auto body = [&](const std::vector<Tensor>& tensors) {
-      return listed(spread(tensors, std::index_sequence_for<T...>()));
-    };
-    std::vector<Tensor> results = recordings_.call({Arg(arguments)...}, body, current_location({}));
-    if constexpr (std::is_same_v<Result, Tensor>) return results[0];
-    else return results;
+  auto operator()(const Arg& first, const T&... more) {
+    return call<1 + sizeof...(T)>({first, Arg(more)...}, current_location(first.location()));
+  }
+  auto operator()(std::source_location at = std::source_location::current()) {
+    return call<0>({}, current_location(at));
   }
 
   /// Sets of argument shapes recorded so far.
   size_t recordings() const { return recordings_.size(); }
 
  private:
+  template <size_t count>
+  auto call(const std::vector<Arg>& arguments, Location where) {
+    auto body = [&](const std::vector<Tensor>& tensors) {
+      return spread(tensors, std::make_index_sequence<count>());
+    };
+    using Result = decltype(body({}));
+    std::vector<Tensor> results =
+        recordings_.call(arguments, [&](auto& tensors) { return listed(body(tensors)); }, where);
+    if constexpr (std::is_same_v<Result, Tensor>) return results[0];
+    else return results;
+  }
   template <size_t... i>
   auto spread([[maybe_unused]] const std::vector<Tensor>& tensors, std::index_sequence<i...>) {
     return f_(tensors[i]...);

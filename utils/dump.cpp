@@ -95,8 +95,8 @@ void flush_at_exit(const std::shared_ptr<BundleWriter>& writer) {
 
 }  // namespace
 
-std::string dump(const Tensor& tensor) {
-  (void)tensor.shape();  // throws on an empty handle
+std::string dump(const Tensor& tensor, std::source_location at) {
+  (void)tensor.shape(at);  // throws on an empty handle
   return trace::runtime().explain(tensor.node());
 }
 

@@ -14,7 +14,7 @@ namespace encore {
 
 /// What a read of `tensor` would run now, as text: graph, clusters, kernels, memory plan. Runs and
 /// compiles nothing, and changes nothing. Empty where the value is there already.
-std::string dump(const Tensor& tensor);
+std::string dump(const Tensor& tensor, std::source_location at = std::source_location::current());
 
 /// Writes a bundle (utils/bundle.h) for every trace compiled from now on. Returns the listener's
 /// id, for events::ignore. A bundle that cannot be written is a warning on stderr.
