@@ -97,7 +97,33 @@ Tensor take_along(const Tensor& x, const Tensor& index, int64_t axis, At at) {
   return index_node(OpId::take_along, from, shape, place, {from.node(), positions.node()}, at);
 }
 
+Tensor index_select(const Tensor& x, int64_t axis, const Tensor& index, At at) {
+  require_value(x, at);
+  require_value(index, at);
+  check_vector_index(index, "index_select", at);
+  return take(x, index, axis, at);
+}
+
+Tensor gather(const Tensor& x, int64_t axis, const Tensor& index, At at) {
+  require_value(x, at);
+  require_value(index, at);
+  int place = axis_of(axis, x, "gather", at);
+  Window reached = Window::whole(x.shape());
+  bool fits = index.rank() == x.rank();
+  for (int i = 0; fits && i < x.rank(); ++i) {
+    if (i == place) continue;
+    fits = index.shape()[i] <= x.shape()[i];
+    reached.set(i, 0, 1, index.shape()[i]);
+  }
+  if (!fits)
+    refuse(at, "the index has x's rank, and no axis but the gathered one is longer than x's",
+           "gather: x {} and index {} do not fit", x.shape().text(), index.shape().text());
+  return take_along(read_window(x, reached, at), index, place, at);
+}
+
 Tensor index_add(const Tensor& x, const Tensor& index, const Arg& source, int64_t axis, At at) {
+  require_value(x, at);
+  require_value(index, at);
   int place = axis_of(axis, x, "index_add", at);
   check_vector_index(index, "index_add", at);
   Tensor added = broadcast_source(stored_into(x, source, "index_add", at),

@@ -16,6 +16,13 @@ Tensor take(const Tensor& x, const Tensor& index, int64_t axis = 0,
 /// `axis` broadcast, and the result has index's extent on `axis`.
 Tensor take_along(const Tensor& x, const Tensor& index, int64_t axis,
                   Tensor::At at = Tensor::At::current());
+/// As torch.index_select: `take` by a 1-d index.
+Tensor index_select(const Tensor& x, int64_t axis, const Tensor& index,
+                    Tensor::At at = Tensor::At::current());
+/// As torch.gather: `take_along` of the part of x that `index` reaches along the other axes, where
+/// its extents are at most x's.
+Tensor gather(const Tensor& x, int64_t axis, const Tensor& index,
+              Tensor::At at = Tensor::At::current());
 
 /// `x` with `source` added at the positions that the 1-d `index` names along an axis; a position
 /// named twice receives both. `source` broadcasts to x's shape with extent index.numel() on `axis`,

@@ -50,6 +50,21 @@ TEST(TakeAlong, ReadsOnePositionPerElement) {
                  "[3, 1]");
 }
 
+TEST(Gather, ReadsThePartThatTheIndexReaches) {
+  Tensor x = numbers({2, 3});
+  expect_values(gather(x, 1, leaf<int64_t>({2, 0, 1, 1}, {2, 2})), {2, 0, 4, 4});
+  expect_values(gather(x, 1, leaf<int64_t>({2, -3}, {1, 2})), {2, 0});  // of row 0
+  expect_values(gather(x, 0, leaf<int64_t>({1, 0}, {1, 2})), {3, 1});
+  EXPECT_REFUSED(gather(x, 1, index({0})), "gather", "[2, 3]", "[1]");
+  EXPECT_REFUSED(gather(x, 1, leaf<int64_t>({0, 0, 0}, {3, 1})), "gather", "[2, 3]", "[3, 1]");
+}
+
+TEST(IndexSelect, TakesAlongAnAxis) {
+  Tensor x = numbers({2, 3});
+  expect_values(index_select(x, 1, index({2, 0})), {2, 0, 5, 3});
+  EXPECT_REFUSED(index_select(x, 1, leaf<int64_t>({0}, {1, 1})), "index_select", "[1, 1]");
+}
+
 TEST(IndexAdd, AddsEveryOccurrence) {
   Tensor x = numbers({3, 2});
   expect_values(index_add(x, index({0, 2, 0}), 10), {20, 21, 2, 3, 14, 15});
