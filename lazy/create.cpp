@@ -67,6 +67,26 @@ Tensor arange(Scalar start, Scalar stop, Scalar step, Options options, std::sour
   return (position.to(work, at) * by + first).to(options.dtype, at);
 }
 
+// Counted from the nearer end, so that both ends are exact.
+Tensor linspace(Scalar start, Scalar stop, int64_t count, Options options, std::source_location at) {
+  if (count < 0)
+    throw Error(fmt::format("linspace: {} numbers", count), current_location(at), "give zero or more");
+  Scope scope("linspace", at);
+  Tensor position = iota({count}, 0, options.device, at).to(DType::f64, at);
+  double last = double(count - 1), step = count > 1 ? (stop.as_double() - start.as_double()) / last : 0;
+  Tensor up = position * step + start.as_double();
+  if (count < 2) return up.to(options.dtype, at);
+  Tensor down = (position - last) * step + stop.as_double();
+  return where(position * lit(2) < last, up, down).to(options.dtype, at);
+}
+
+Tensor eye(int64_t rows, std::optional<int64_t> columns, Options options, std::source_location at) {
+  Shape shape{rows, columns.value_or(rows)};
+  Scope scope("eye", at);
+  Tensor row = iota(shape, 0, options.device, at), column = iota(shape, 1, options.device, at);
+  return (row == column).to(options.dtype, at);
+}
+
 Tensor from_bytes(const void* data, DType dtype, Shape shape, Device device, std::source_location at) {
   check_shape(shape, "from_bytes", at);
   size_t bytes = size_t(shape.numel()) * size_of(dtype);

@@ -11,8 +11,20 @@ Tensor full(Shape shape, Arg value, Options options = {}, std::source_location a
 Tensor zeros(Shape shape, Options options = {}, std::source_location at = std::source_location::current());
 Tensor ones(Shape shape, Options options = {}, std::source_location at = std::source_location::current());
 /// i64 positions 0 … count - 1, then scaled: start + i * step, in options.dtype.
-Tensor arange(Scalar start, Scalar stop, Scalar step = 1, Options options = {.dtype = DType::i64},
+Tensor arange(Scalar start, Scalar stop, Scalar step, Options options,
               std::source_location at = std::source_location::current());
+/// Likewise in i64, or in f32 where one of the numbers is floating.
+inline Tensor arange(Scalar start, Scalar stop, Scalar step = 1,
+                     std::source_location at = std::source_location::current()) {
+  bool floating = start.floating || stop.floating || step.floating;
+  return arange(start, stop, step, {.dtype = floating ? DType::f32 : DType::i64}, at);
+}
+/// `count` numbers at equal distances, the first `start` and the last `stop`; one is `start`.
+Tensor linspace(Scalar start, Scalar stop, int64_t count, Options options = {},
+                std::source_location at = std::source_location::current());
+/// Ones on the diagonal of [rows, columns], zeros elsewhere; without columns a square.
+Tensor eye(int64_t rows, std::optional<int64_t> columns = {}, Options options = {},
+           std::source_location at = std::source_location::current());
 /// Position along `axis` of a tensor of `shape`, i64.
 Tensor iota(Shape shape, int64_t axis, Device device = default_device(), std::source_location at = std::source_location::current());
 

@@ -55,6 +55,8 @@ TEST(BadInput, BoundsThatOverflow) {
 }
 
 TEST(BadInput, RangesWithoutEnd) {
+  EXPECT_REFUSED(linspace(0, 1, -1), "linspace: -1");
+  EXPECT_REFUSED(eye(-1), "negative extent");
   EXPECT_REFUSED(arange(0.0, INFINITY), "not finite");
   EXPECT_REFUSED(arange(0.0, NAN), "not finite");
   EXPECT_REFUSED(arange(0, 4, 0), "step is zero");
