@@ -21,9 +21,10 @@ Schedule cycle(OneCycle options, double low, double high, double last, Location 
   double peak = options.warmup_share * double(options.steps) - 1;
   double end = double(options.steps) - 1;
   return [=](int64_t step) {
-    if (step >= options.steps)
+    if (step > options.steps)
       throw Error(fmt::format("one_cycle: step {} of a cycle of {} steps", step, options.steps),
                   where, "give .steps = epochs * batches an epoch");
+    step = std::min(step, options.steps - 1);  // after the last step nobody uses the rate any more
     if (double(step) <= peak) return half_cosine(low, high, double(step) / peak);
     return half_cosine(high, last, (double(step) - peak) / (end - peak));
   };

@@ -42,7 +42,7 @@ Schedule linear_warmup(LinearWarmup options,
 
 struct OneCycle {
   double maximum = 0.1;
-  int64_t steps = 100;        // in all; later ones throw
+  int64_t steps = 100;        // in all; the last rate stays for one more, later ones throw
   double warmup_share = 0.3;  // PyTorch's pct_start
   double initial_divisor = 25;
   double final_divisor = 1e4;
