@@ -10,7 +10,13 @@ namespace encore {
 namespace {
 
 std::atomic<Device>& chosen() {
-  static std::atomic<Device> device{parse_device(settings().device)};
+  static std::atomic<Device> device{[] {
+    try {
+      return parse_device(settings().device);
+    } catch (const Error& error) {  // whoever makes a tensor first: the place says nothing
+      throw Error("ENCORE_DEVICE: " + error.message(), {}, error.advice());
+    }
+  }()};
   return device;
 }
 

@@ -71,5 +71,27 @@ TEST(Settings, VariablesAreRead) {
   EXPECT_THAT(said, testing::HasSubstr("threads=3 fuse=0 isa=avx2"));
 }
 
+// Half of a number could do harm: "1G" is no budget of one byte.
+TEST(Settings, WhatCannotBeReadIsToldAndNotUsed) {
+  if (std::getenv("ENCORE_TEST_PRINT")) {
+    std::printf("%ld %ld %s\n", long(settings().cache_disk_bytes), long(settings().cut_nodes),
+                std::string(name_of(settings().matmul_precision)).c_str());
+    return;
+  }
+  const std::string self = std::filesystem::read_symlink("/proc/self/exe");
+  FILE* pipe = popen(("ENCORE_TEST_PRINT=1 ENCORE_CACHE_DISK_BYTES=1G ENCORE_CUT_NODES= "
+                      "ENCORE_MATMUL_PRECISION=low '" +
+                      self + "' --gtest_filter=Settings.WhatCannotBeReadIsToldAndNotUsed 2>&1")
+                         .c_str(),
+                     "r");
+  std::string said;
+  for (char part[4096]; size_t size = fread(part, 1, sizeof part, pipe);) said.append(part, size);
+  EXPECT_EQ(pclose(pipe), 0);
+  EXPECT_THAT(said, testing::HasSubstr("ENCORE_CACHE_DISK_BYTES=1G is not used"));
+  EXPECT_THAT(said, testing::HasSubstr("ENCORE_MATMUL_PRECISION=low is not used"));
+  EXPECT_THAT(said, testing::Not(testing::HasSubstr("ENCORE_CUT_NODES= is")));
+  EXPECT_THAT(said, testing::HasSubstr("1073741824 8192 highest"));
+}
+
 }  // namespace
 }  // namespace encore
