@@ -6,11 +6,12 @@ namespace encore {
 namespace {
 
 /// PyTorch only warns here, and then broadcasts [n, 1] against [n].
-void check_same_shape(const Tensor& x, const Tensor& target, const char* what) {
+void check_same_shape(const Tensor& x, const Tensor& target, const char* what,
+                      const char* advice = "reshape or expand one of them first") {
   if (x.shape() != target.shape())
     throw Error(fmt::format("{}: input {} and target {} have different shapes", what,
                             x.shape().text(), target.shape().text()),
-                current_location({}), "reshape or expand one of them first");
+                current_location({}), advice);
 }
 
 /// Both operands of a loss that compares elements.
@@ -58,7 +59,9 @@ Tensor reduce_targets(const Tensor& loss, const Tensor& target, std::optional<in
 
 /// -sum(target * log(softmax(x))) of target probabilities.
 Tensor soft_target_loss(const Tensor& x, const Tensor& target, int axis, double smoothing) {
-  check_same_shape(x, target, "cross_entropy");
+  check_same_shape(x, target, "cross_entropy",
+                   "floating targets are probabilities of all classes; indices of classes are "
+                   "integers: target.to(i64)");
   Tensor shifted = x - shift_of(x, {axis});
   Tensor total = log(sum(exp(shifted), {axis}, true));
   Tensor wanted = target.to(x.dtype());
