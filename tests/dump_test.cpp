@@ -158,7 +158,9 @@ TEST_F(Dump, TheToolShowsABundle) {
   }
   EXPECT_EQ(tool("kernels " + folder_ + " 1"), "== kernels/k0.txt\naxis 0: inner 4\n");
   EXPECT_EQ(tool("kernels " + folder_ + " 1 k0 --as s"), "== kernels/k0.s\nret\n");
-  EXPECT_EQ(tool("kernels " + folder_ + " 1 other"), "");
+  EXPECT_THAT(tool("kernels " + folder_ + " 1 other"), HasSubstr("name one of:\n  k0"));
+  EXPECT_THAT(tool("kernels " + folder_ + " 1 --as ptx"), HasSubstr("no .ptx"));
+  EXPECT_THAT(tool("kernels " + folder_ + " 1 --as elf"), HasSubstr("elf"));
   const std::string different = tool("diff " + folder_ + " 1 2");
   EXPECT_THAT(different, HasSubstr("-aaaaaaaa00"));
   EXPECT_THAT(different, HasSubstr("+bbbbbbbb00"));
@@ -172,6 +174,33 @@ TEST_F(Dump, AGraphBecomesDot) {
   EXPECT_THAT(dot, HasSubstr("digraph"));
   EXPECT_THAT(dot, HasSubstr("\"%0\" -> \"%1\""));
   EXPECT_THAT(dot, HasSubstr(R"(a \"quoted\" name)"));
+  EXPECT_THAT(tool("dot " + folder_ + " 1 --pass nothing"), HasSubstr("capture simplify"));
+}
+
+TEST_F(Dump, AFolderWithoutTracesIsAnError) {
+  for (const char* verb : {"", "why ", "fusion ", "syncs ", "html "}) {
+    const std::string command = std::string(ENCORE_DUMP_TOOL) + " " + verb + folder_;
+    EXPECT_THAT(output_of(command), HasSubstr("there are no traces in " + folder_)) << verb;
+    EXPECT_NE(std::system((command + " 2>/dev/null").c_str()), 0) << verb;
+  }
+  EXPECT_THAT(tool("show " + folder_ + " 1"), HasSubstr("ENCORE_DUMP=" + folder_));
+}
+
+// Twelve kernels, so that "1" begins the names of four.
+TEST_F(Dump, KernelsHaveTheOrderAndTheNumbersOfTheirLaunches) {
+  listen();
+  report_start("cccccccc00");
+  for (int i = 0; i < 12; ++i)
+    report_pass("kernel:" + std::to_string(i) + "-add", "text " + std::to_string(i) + "\n");
+  report_pass("end", "kernels 12\n");
+  const Bundle bundle = read_bundles(folder_).at(0);
+  const std::vector<std::string> names = bundle.kernels();
+  ASSERT_EQ(names.size(), 12u);
+  for (size_t i = 0; i < 12; ++i) EXPECT_EQ(names[i], std::to_string(i) + "-add");
+  EXPECT_THAT(bundle.kernels("1"), ElementsAre("1-add"));
+  EXPECT_THAT(bundle.kernels("11-a"), ElementsAre("11-add"));
+  EXPECT_EQ(tool("kernels " + folder_ + " 1 1"), "== kernels/1-add.txt\ntext 1\n");
+  EXPECT_THROW(bundle.kernels("add"), Error);
 }
 
 TEST(DumpTensor, ShowsWhatWouldRunAndRunsNothing) {
@@ -203,6 +232,10 @@ TEST_F(Dump, HoldsWhatTheRuntimeCompiles) {
   const std::string kernels = tool("kernels " + folder_ + " 1 --as all");
   for (const char* part : {".txt", ".ll", ".s"}) EXPECT_THAT(kernels, HasSubstr(part));
   EXPECT_THAT(tool("dot " + folder_ + " 1 --pass simplified"), HasSubstr(" -> "));
+  const std::string dot = tool("dot " + folder_ + " 1");
+  EXPECT_THAT(dot, HasSubstr(" -> "));
+  EXPECT_THAT(dot, HasSubstr("subgraph cluster_0 {\n    label=\"cluster 0 over [4]"));
+  EXPECT_EQ(tool("dot " + folder_ + " 1 --pass fused"), dot);
 }
 
 TEST_F(Dump, AProductListsItsMicroKernel) {

@@ -1,6 +1,7 @@
 #include <encore/core/error.h>
 #include <encore/utils/bundle.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
@@ -167,8 +168,26 @@ std::vector<std::string> Bundle::files(const std::string& subfolder) const {
   for (const auto& entry : fs::directory_iterator(folder / subfolder)) {
     names.push_back(subfolder + "/" + entry.path().filename().string());
   }
-  std::sort(names.begin(), names.end());
+  const size_t begin = subfolder.size() + 1;
+  std::sort(names.begin(), names.end(), [&](const std::string& a, const std::string& b) {
+    return std::pair(launch_of(a.substr(begin)), a) < std::pair(launch_of(b.substr(begin)), b);
+  });
   return names;
+}
+
+std::vector<std::string> Bundle::kernels(const std::string& which) const {
+  std::vector<std::string> all, alike;
+  for (const std::string& file : files("kernels")) {
+    const fs::path path = file;
+    const std::string stem = path.stem().string();
+    if (path.extension() != ".txt") continue;
+    if (stem == which || stem.substr(0, stem.find('-')) == which) return {stem};
+    if (stem.starts_with(which)) alike.push_back(stem);
+    all.push_back(stem);
+  }
+  if (which.empty() || alike.size() == 1) return alike;
+  throw Error(fmt::format("{} kernels of {} are called '{}'", alike.size(), name(), which), {},
+              fmt::format("name one of:\n  {}", fmt::join(alike.empty() ? all : alike, "\n  ")));
 }
 
 std::vector<Bundle> read_bundles(const fs::path& root) {
@@ -184,10 +203,18 @@ std::vector<Bundle> read_bundles(const fs::path& root) {
   return bundles;
 }
 
+std::vector<Bundle> require_bundles(const fs::path& root) {
+  std::vector<Bundle> bundles = read_bundles(root);
+  if (bundles.empty())
+    throw Error("there are no traces in " + root.string(), {},
+                "run a program with ENCORE_DUMP=" + root.string());
+  return bundles;
+}
+
 Bundle find_bundle(const fs::path& root, const std::string& which) {
   std::vector<Bundle> found, by_key;
   std::string names;
-  for (const Bundle& bundle : read_bundles(root)) {
+  for (const Bundle& bundle : require_bundles(root)) {
     const std::string name = bundle.name(), key = name.substr(name.find('-') + 1);
     names += "\n  " + name;
     if (which == std::to_string(bundle.number) || which == name) found.push_back(bundle);
@@ -199,8 +226,9 @@ Bundle find_bundle(const fs::path& root, const std::string& which) {
               {}, "name one of:" + names);
 }
 
-std::string to_dot(std::string_view listing) {
-  static const std::regex definition(R"(\s*(%\w+) = (.*))"), use(R"(%\w+)");
+std::string to_dot(std::string_view listing, std::string_view clusters) {
+  static const std::regex definition(R"(\s*(%\w+) = (.*))"), use(R"(%\w+)"),
+      cluster(R"((cluster (\d+) over .*?): (.*))");
   std::string dot = "digraph trace {\n  node [shape=box, fontname=monospace];\n";
   std::istringstream lines{std::string(listing)};
   std::smatch match;
@@ -213,6 +241,15 @@ std::string to_dot(std::string_view listing) {
     for (std::sregex_iterator it(body.begin(), body.end(), use), end; it != end; ++it) {
       dot += fmt::format("  \"{}\" -> \"{}\";\n", it->str(), name);
     }
+  }
+  std::istringstream boxes{std::string(clusters)};
+  for (std::string line; std::getline(boxes, line);) {
+    if (!std::regex_match(line, match, cluster)) continue;
+    const std::string title = match[1], number = match[2], members = match[3];
+    dot += fmt::format("  subgraph cluster_{} {{\n    label=\"{}\";\n   ", number, title);
+    for (std::sregex_iterator it(members.begin(), members.end(), use), end; it != end; ++it)
+      dot += fmt::format(" \"{}\";", it->str());
+    dot += "\n  }\n";
   }
   return dot + "}\n";
 }

@@ -61,17 +61,24 @@ struct Bundle {
   bool finished() const { return std::filesystem::exists(folder / "stats.txt"); }
   /// A file's text; empty when there is none.
   std::string text(const std::string& file) const;
-  /// Files of a subfolder ("passes", "kernels"), sorted by name.
+  /// Files of a subfolder ("passes", "kernels"), sorted by the number that begins the name.
   std::vector<std::string> files(const std::string& subfolder) const;
+  /// Names of kernels in order of launch. With `which` only the one of this name or launch number,
+  /// or the only one that begins so; throws Error where there is none.
+  std::vector<std::string> kernels(const std::string& which = {}) const;
 };
 
 /// The bundles under `root` in the order in which they were written.
 std::vector<Bundle> read_bundles(const std::filesystem::path& root);
 
+/// The same for those who want to see some: throws Error where there are none.
+std::vector<Bundle> require_bundles(const std::filesystem::path& root);
+
 /// The one bundle that `which` names: its number or the start of its key. Throws Error otherwise.
 Bundle find_bundle(const std::filesystem::path& root, const std::string& which);
 
-/// A listing made of lines `%3 = add f32 %1 %2` as a Graphviz digraph.
-std::string to_dot(std::string_view listing);
+/// A listing made of lines `%3 = add f32 %1 %2` as a Graphviz digraph; with a listing of clusters,
+/// lines `cluster 0 over [4]: %3 add`, each in a box of its own.
+std::string to_dot(std::string_view listing, std::string_view clusters = {});
 
 }  // namespace encore

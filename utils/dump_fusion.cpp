@@ -66,7 +66,7 @@ void add_fusion_verb(CLI::App& app, int&) {
   verb->add_option("TRACE", arguments->trace, "only this one");
   verb->add_flag("--json", arguments->json, "the same as JSON");
   verb->callback([arguments] {
-    std::vector<Bundle> bundles = read_bundles(arguments->folder);
+    std::vector<Bundle> bundles = require_bundles(arguments->folder);
     if (!arguments->trace.empty()) bundles = {find_bundle(arguments->folder, arguments->trace)};
     if (arguments->json) return print_json(bundles);
     for (const Bundle& bundle : bundles) print(bundle);

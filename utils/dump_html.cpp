@@ -20,12 +20,9 @@ void write_report(const Arguments& arguments) {
   ReportSource source{.folder = arguments.folder};
   source.source_folders.assign(arguments.sources.begin(), arguments.sources.end());
   if (arguments.trace.empty())
-    source.bundles = read_bundles(arguments.folder);
+    source.bundles = require_bundles(arguments.folder);
   else
     source.bundles = {find_bundle(arguments.folder, arguments.trace)};
-  if (source.bundles.empty())
-    throw Error("there are no traces in " + arguments.folder, {},
-                "run a program with ENCORE_DUMP=" + arguments.folder);
   const std::string text = arguments.data_only ? report_json(source) : report_html(source);
   if (arguments.out == "-") {
     fmt::print("{}", text);

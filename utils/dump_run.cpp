@@ -41,21 +41,11 @@ std::string text_of(const std::filesystem::path& file) {
   return {std::istreambuf_iterator<char>(stream), {}};
 }
 
-/// The kernels of a trace; with a name, the one that it is or that alone begins so.
+/// The kernels of a trace, or the one that is named.
 std::vector<Source> kernels_of(const Bundle& bundle, const std::string& name) {
   std::vector<Source> found;
-  std::string names;
-  for (const std::string& file : bundle.files("kernels")) {
-    const std::filesystem::path path = bundle.folder / file;
-    const std::string stem = path.stem().string();
-    if (path.extension() != ".txt") continue;
-    names += "\n  " + stem;
-    if (stem == name) return {{stem, text_of(path)}};
-    if (stem.starts_with(name)) found.push_back({stem, text_of(path)});
-  }
-  if (!name.empty() && found.size() != 1)
-    throw Error(fmt::format("{} kernels of {} are called '{}'", found.size(), bundle.name(), name),
-                {}, "name one of:" + names);
+  for (const std::string& kernel : bundle.kernels(name))
+    found.push_back({kernel, text_of(bundle.folder / "kernels" / (kernel + ".txt"))});
   return found;
 }
 
@@ -72,6 +62,8 @@ std::vector<Source> sources_of(const Options& options) {
 jit::Backend& backend_named(const std::string& name) {
   if (name == "cpu") return jit::cpu_backend();
   if (name == "reference") return jit::interpreter();
+  if (!name.starts_with("cuda"))
+    throw Error("--backend " + name + " is no backend", {}, "say cpu, reference, cuda or cuda:N");
   return jit::backend(parse_device(name));
 }
 

@@ -1,4 +1,5 @@
 // encore-dump syncs: which lines asked for values, and how often.
+#include <encore/utils/bundle.h>
 #include <encore/utils/dump_verbs.h>
 #include <encore/utils/sync_log.h>
 #include <encore/utils/table.h>
@@ -39,6 +40,7 @@ void add_syncs_verb(CLI::App& app, int&) {
   verb->add_option("DIR", arguments->folder)->required();
   verb->add_flag("--json", arguments->json, "the same as JSON");
   verb->callback([arguments] {
+    require_bundles(arguments->folder);
     const auto syncs = read_syncs(std::filesystem::path(arguments->folder) / "syncs.txt");
     arguments->json ? print_json(syncs) : print(syncs);
   });

@@ -84,7 +84,7 @@ void add_why_verb(CLI::App& app, int&) {
   verb->add_option("DIR", arguments->folder)->required();
   verb->add_flag("--json", arguments->json, "the same as JSON");
   verb->callback([arguments] {
-    const std::vector<Bundle> bundles = read_bundles(arguments->folder);
+    const std::vector<Bundle> bundles = require_bundles(arguments->folder);
     if (arguments->json) return print_json(bundles);
     Counts reasons;
     for (const Bundle& bundle : bundles) print(bundle, reasons);

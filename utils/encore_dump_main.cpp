@@ -19,7 +19,7 @@ std::string line(std::string text, int number) {
 }
 
 void list(const std::string& folder) {
-  for (const Bundle& bundle : encore::read_bundles(folder)) {
+  for (const Bundle& bundle : encore::require_bundles(folder)) {
     const auto files = bundle.files("kernels");
     const auto kernels = std::count_if(
         files.begin(), files.end(), [](const std::string& file) { return file.ends_with(".txt"); });
@@ -46,10 +46,17 @@ void show(const Bundle& bundle, bool all_passes) {
 }
 
 void kernels(const Bundle& bundle, const std::string& name, const std::string& ending) {
-  for (const std::string& file : bundle.files("kernels")) {
-    const bool named = name.empty() || file.starts_with("kernels/" + name + ".");
-    if (named && (ending == "all" || file.ends_with("." + ending))) print_file(bundle, file);
+  bool printed = false;
+  const auto files = bundle.files("kernels");
+  for (const std::string& kernel : bundle.kernels(name)) {
+    for (const std::string& file : files) {
+      if (!file.starts_with("kernels/" + kernel + ".")) continue;
+      if (ending != "all" && !file.ends_with("." + ending)) continue;
+      print_file(bundle, file);
+      printed = true;
+    }
   }
+  if (!printed) throw encore::Error(fmt::format("no .{} of these kernels was kept", ending), {});
 }
 
 // The bundle's document; of kernels only those, or the one that is named.
@@ -57,21 +64,31 @@ void print_json(const Bundle& bundle, bool only_kernels, const std::string& name
   auto all = nlohmann::ordered_json::parse(bundle.text("trace.json"), nullptr, false);
   if (!all.is_object()) throw encore::Error(bundle.name() + " holds no trace.json", {});
   if (only_kernels) {
+    const auto names = bundle.kernels(name);
     auto kernels = std::move(all["kernels"]);
     all = nlohmann::ordered_json::array();
     for (auto& kernel : kernels)
-      if (name.empty() || kernel["name"] == name) all.push_back(std::move(kernel));
+      if (std::ranges::count(names, kernel["name"].get<std::string>()))
+        all.push_back(std::move(kernel));
   }
   fmt::print("{}\n", all.dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
-// The pass whose name ends so; by default the last.
-std::string pass_text(const Bundle& bundle, const std::string& pass) {
+// The graph after the pass whose name ends so. Fusion only groups the nodes of the graph before it.
+std::string dot(const Bundle& bundle, const std::string& pass) {
+  std::string clusters, names;
   const auto passes = bundle.files("passes");
   for (auto file = passes.rbegin(); file != passes.rend(); ++file) {
-    if (pass.empty() || file->ends_with("-" + pass + ".txt")) return bundle.text(*file);
+    const bool groups = file->ends_with("-fused.txt");
+    names = file->substr(file->find('-') + 1, file->rfind('.') - file->find('-') - 1) + " " + names;
+    if (groups && (pass.empty() || pass == "fused")) {
+      clusters = bundle.text(*file);
+    } else if (!groups &&
+               (pass.empty() || !clusters.empty() || file->ends_with("-" + pass + ".txt"))) {
+      return encore::to_dot(bundle.text(*file), clusters);
+    }
   }
-  throw encore::Error("no pass '" + pass + "' in " + bundle.name(), {});
+  throw encore::Error("no pass '" + pass + "' in " + bundle.name(), {}, "there are: " + names);
 }
 
 int run(int argc, char** argv) {
@@ -91,11 +108,13 @@ int run(int argc, char** argv) {
   show_verb->add_flag("--all", all_passes, "the graph after every pass");
   show_verb->add_flag("--json", json, "the trace as JSON; docs/dump-format.md");
   CLI::App* kernels_verb = command("kernels", "the kernels of a trace");
-  kernels_verb->add_option("NAME", name, "only this kernel");
-  kernels_verb->add_option("--as", ending, "txt (the kernel), ll, s, micro, cu, ptx, sass or all");
+  kernels_verb->add_option("NAME", name,
+                           "only this kernel: its name, number, or how its name starts");
+  kernels_verb->add_option("--as", ending, "txt (the kernel), ll, s, micro, cu, ptx, sass or all")
+      ->check(CLI::IsMember({"txt", "ll", "s", "micro", "cu", "ptx", "sass", "all"}));
   kernels_verb->add_flag("--json", json, "nodes, lines, buffers and figures as JSON");
-  CLI::App* dot_verb = command("dot", "the graph for Graphviz");
-  dot_verb->add_option("--pass", pass, "after this pass instead of the last");
+  CLI::App* dot_verb = command("dot", "the graph for Graphviz, its kernels as boxes");
+  dot_verb->add_option("--pass", pass, "after this pass: captured, simplified or fused");
   int status = 0;
   encore::add_cache_verb(app, status);
   encore::add_diff_verb(app, status);
@@ -116,7 +135,7 @@ int run(int argc, char** argv) {
   if (json) return print_json(bundle, bool(*kernels_verb), name), 0;
   if (*show_verb) show(bundle, all_passes);
   if (*kernels_verb) kernels(bundle, name, ending);
-  if (*dot_verb) fmt::print("{}", encore::to_dot(pass_text(bundle, pass)));
+  if (*dot_verb) fmt::print("{}", dot(bundle, pass));
   return status;
 }
 
