@@ -157,6 +157,8 @@ TEST(Composite, WhatDoesNotFitIsRefusedAtTheCallersLine) {
   Tensor x = tensor({4, 8}), target = tensor({5}, i64);
   EXPECT_REFUSED(cross_entropy(x, target), "[4, 8]", "[4]", "[5]");
   EXPECT_REFUSED(cross_entropy(x, tensor({5, 8})), "[4, 8]", "[5, 8]");
+  Error labels = error_of([&] { cross_entropy(x, tensor({4})); });  // f32 class indices
+  EXPECT_NE(labels.advice().find("target.to(i64)"), std::string::npos) << labels.what();
   EXPECT_REFUSED(cross_entropy(tensor({}), target), "scalar");
   EXPECT_REFUSED(nll_loss(x, tensor({4}, boolean)), "bool");
   EXPECT_REFUSED(mse_loss(tensor({4, 1}), tensor({4})), "[4, 1]", "[4]");
