@@ -328,6 +328,7 @@ TEST_F(Report, IsOneFileThatNeedsNothingElse) {
   const Outcome made = tool("html " + quoted(bundles[0].folder.parent_path()) + " -o " +
                             quoted(out) + " --source " + ENCORE_SOURCE_DIR);
   ASSERT_EQ(made.status, 0) << made.text;
+  EXPECT_THAT(made.text, Not(HasSubstr("cannot be read")));
   const std::string page = text_of(out);
   EXPECT_EQ(count_of(page, "<script"), 2u);
   EXPECT_THAT(page, HasSubstr("default-src 'none'"));
@@ -341,6 +342,20 @@ TEST_F(Report, IsOneFileThatNeedsNothingElse) {
   EXPECT_EQ(packed, Json::parse(tool("html " + quoted(bundles[0].folder.parent_path()) +
                                      " --data -o - --source " + ENCORE_SOURCE_DIR)
                                     .text));
+}
+
+// Names that the compiler knew may be relative to its folder.
+TEST_F(Report, SaysWhichSourcesItCannotRead) {
+  const auto bundles = bundles_of(train);
+  const std::string command = "cd / && " + quoted(fs::absolute(ENCORE_DUMP_TOOL)) + " html " +
+                              quoted(bundles[0].folder.parent_path()) + " -o " +
+                              quoted(root_ / "report.html") + " 2>&1";
+  FILE* pipe = popen(command.c_str(), "r");
+  std::string said;
+  for (char part[4096]; size_t size = fread(part, 1, sizeof part, pipe);) said.append(part, size);
+  EXPECT_EQ(pclose(pipe), 0) << said;
+  const bool readable = fs::path(__FILE__).is_absolute() && fs::exists(__FILE__);
+  EXPECT_EQ(said.find("report_test.cpp cannot be read; say --source") == said.npos, readable);
 }
 
 TEST_F(Report, HoldsListingsOnceAndTheSourcesOfItsLines) {

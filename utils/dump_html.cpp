@@ -23,7 +23,9 @@ void write_report(const Arguments& arguments) {
     source.bundles = require_bundles(arguments.folder);
   else
     source.bundles = {find_bundle(arguments.folder, arguments.trace)};
-  const std::string text = arguments.data_only ? report_json(source) : report_html(source);
+  std::vector<std::string> unread;
+  const std::string text =
+      arguments.data_only ? report_json(source, &unread) : report_html(source, &unread);
   if (arguments.out == "-") {
     fmt::print("{}", text);
     return;
@@ -33,6 +35,9 @@ void write_report(const Arguments& arguments) {
   stream.close();
   if (!stream) throw Error("cannot write " + arguments.out, {});
   fmt::print("{}: {} traces, {} KiB\n", arguments.out, source.bundles.size(), text.size() >> 10);
+  for (const std::string& file : unread)
+    fmt::print(stderr, "encore-dump: {} cannot be read; say --source FOLDER to see its lines\n",
+               file);
 }
 
 }  // namespace

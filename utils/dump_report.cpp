@@ -48,7 +48,8 @@ fs::path without_parents(const fs::path& path) {
 
 class Packer {
  public:
-  explicit Packer(const ReportSource& source) : source_(source) {}
+  Packer(const ReportSource& source, std::vector<std::string>* unread)
+      : source_(source), unread_(unread) {}
 
   Json run() {
     Json traces = Json::array();
@@ -107,6 +108,7 @@ class Packer {
     Json all = Json::object();
     for (const auto& [file, lines] : lines_) {
       std::ifstream stream = open(file);
+      if (!stream.is_open() && unread_) unread_->push_back(file);
       uint32_t number = 0;
       auto wanted = lines.begin();
       for (std::string text; wanted != lines.end() && std::getline(stream, text);) {
@@ -130,6 +132,7 @@ class Packer {
   }
 
   const ReportSource& source_;
+  std::vector<std::string>* unread_;
   std::vector<std::string> texts_;
   std::map<std::string, size_t> text_numbers_;
   size_t text_bytes_ = 0;
@@ -165,15 +168,15 @@ std::string filled(std::string page, std::string_view mark, std::string_view tex
 
 }  // namespace
 
-std::string report_json(const ReportSource& source) {
-  return Packer(source).run().dump(-1, ' ', false, Json::error_handler_t::replace);
+std::string report_json(const ReportSource& source, std::vector<std::string>* unread) {
+  return Packer(source, unread).run().dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-std::string report_html(const ReportSource& source) {
+std::string report_html(const ReportSource& source, std::vector<std::string>* unread) {
   std::string page(report_parts::page);
   page = filled(std::move(page), "<!--STYLE-->", report_parts::style);
   page = filled(std::move(page), "<!--SCRIPT-->", report_parts::script);
-  return filled(std::move(page), "<!--DATA-->", base64(deflated(report_json(source))));
+  return filled(std::move(page), "<!--DATA-->", base64(deflated(report_json(source, unread))));
 }
 
 }  // namespace encore

@@ -18,11 +18,12 @@ struct ReportSource {
   std::vector<std::filesystem::path> source_folders;
 };
 
-/// Throws Error where a document of a bundle cannot be read.
-std::string report_html(const ReportSource& source);
+/// Throws Error where a document of a bundle cannot be read. Adds the source files that cannot be
+/// read to `unread`; the report does without their lines.
+std::string report_html(const ReportSource& source, std::vector<std::string>* unread = nullptr);
 
 /// The JSON that is packed into the page.
-std::string report_json(const ReportSource& source);
+std::string report_json(const ReportSource& source, std::vector<std::string>* unread = nullptr);
 
 namespace report_parts {
 extern const std::string_view page, style, script;

@@ -131,7 +131,8 @@ function countText(count) {
   return count < 1000 ? String(count) : scaled(count, 1000, ['k', 'M', 'G', 'T']);
 }
 function timeText(ms) {
-  return ms >= 1 ? `${Number(ms.toPrecision(3))} ms` : `${Number((1e3 * ms).toPrecision(3))} µs`;
+  const [scale, unit] = ms >= 1 ? [1, 'ms'] : ms >= 1e-3 ? [1e3, 'µs'] : [1e6, 'ns'];
+  return `${Number((scale * ms).toPrecision(3))} ${unit}`;
 }
 function scaled(value, base, units) {
   let unit = -1;
