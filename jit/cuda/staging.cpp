@@ -10,15 +10,20 @@ namespace encore::jit::cuda {
 namespace {
 
 constexpr size_t alignment = 64;
-constexpr size_t piece_bytes = 256 << 10;  // what is worth a thread's while
+constexpr size_t least_together = 1 << 20;  // less is copied before other threads are awake
+constexpr size_t piece_bytes = 256 << 10;
 
 CUdeviceptr device_pointer(const void* pointer) { return CUdeviceptr(uintptr_t(pointer)); }
 
-/// By several threads: one alone is slower than the bus.
-void copy_together(void* to, const std::byte* from, size_t bytes) {
+/// Much is copied by several threads: one alone is slower than the bus.
+void copy_on_host(std::byte* to, const std::byte* from, size_t bytes) {
+  if (bytes < least_together) {
+    std::memcpy(to, from, bytes);
+    return;
+  }
   parallel_for(int64_t((bytes + piece_bytes - 1) / piece_bytes), [&](int64_t first, int64_t last) {
     const size_t begin = size_t(first) * piece_bytes, end = size_t(last) * piece_bytes;
-    std::memcpy(static_cast<std::byte*>(to) + begin, from + begin, std::min(end, bytes) - begin);
+    std::memcpy(to + begin, from + begin, std::min(end, bytes) - begin);
   });
 }
 
@@ -99,7 +104,7 @@ void Staging::go_straight(CUdeviceptr to, const std::byte* from, size_t bytes) {
     Chunk& chunk = next_chunk();
     size_t part = std::min(bytes - done, chunk_bytes - chunk.used);
     std::byte* place = static_cast<std::byte*>(chunk.data) + chunk.used;
-    std::memcpy(place, from + done, part);
+    copy_on_host(place, from + done, part);
     driver().cuMemcpyHtoDAsync(to + done, place, part, gpu_.stream());
     chunk.used = std::min(chunk_bytes, (chunk.used + part + alignment - 1) / alignment * alignment);
     done += part;
@@ -136,7 +141,7 @@ void Staging::land(CUdeviceptr to, const std::byte* from, size_t bytes) {
     make(chunk);
     wait(chunk);
     const size_t part = std::min(chunk_bytes, bytes - done);
-    copy_together(chunk.data, from + done, part);
+    copy_on_host(static_cast<std::byte*>(chunk.data), from + done, part);
     driver().cuMemcpyHtoDAsync(place + done, chunk.data, part, copies_);
     if (timed && done + part == bytes) timer_.mark(copies_, upload_of(bytes), 0);
     mark(chunk, copies_);
@@ -175,7 +180,8 @@ void Staging::to_host(void* to, const void* from, size_t bytes) {
     if (part > 0) {
       Chunk& chunk = incoming_[(part - 1) % 2];
       wait(chunk);
-      std::memcpy(target + (part - 1) * chunk_bytes, chunk.data, length(part - 1));
+      copy_on_host(target + (part - 1) * chunk_bytes, static_cast<std::byte*>(chunk.data),
+                   length(part - 1));
     }
   }
 }
