@@ -6,6 +6,7 @@
 #include <encore/cache/sweep.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <ctime>
@@ -172,9 +173,11 @@ bool DiskStore::publish(std::string_view kind, std::string_view key,
   return written;
 }
 
-// The first write of a process sweeps as well, so that many short runs keep to the budget.
+// The first write of a process sweeps as well, so that many short runs keep to the budget. What is
+// due while another process sweeps stays due.
 void DiskStore::count_and_sweep(const Folder& folder, int64_t bytes) {
   bool first, due;
+  int64_t due_bytes, due_files;
   {
     std::lock_guard lock(mutex_);
     first = !std::exchange(has_written_, true);
@@ -182,12 +185,16 @@ void DiskStore::count_and_sweep(const Folder& folder, int64_t bytes) {
     ++unswept_files_;
     due = unswept_bytes_ >= options_.budget_bytes / sweeps_per_limit ||
           unswept_files_ >= options_.budget_files / sweeps_per_limit;
-    if (due) unswept_bytes_ = unswept_files_ = 0;
+    due_bytes = due ? unswept_bytes_ : 0;
+    due_files = due ? unswept_files_ : 0;
   }
   if (!due && !(first && is_unswept(calls_, *folder))) return;
   const Sweep done = sweep(calls_, *folder, {options_.budget_bytes, options_.budget_files});
+  if (!done.ran) return;
   std::lock_guard lock(mutex_);
-  statistics_.sweeps += done.ran;
+  unswept_bytes_ = std::max<int64_t>(0, unswept_bytes_ - due_bytes);
+  unswept_files_ = std::max<int64_t>(0, unswept_files_ - due_files);
+  ++statistics_.sweeps;
   statistics_.swept_files += done.removed_files;
 }
 
