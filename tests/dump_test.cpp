@@ -284,6 +284,20 @@ TEST(Log, EachWordPrintsItsKinds) {
             "encore: compile k7 2.000 ms\nencore: sync read 3 at train.cpp:12\n");
 }
 
+TEST(Log, GraphsAndKernelsArePrintedButNoGeneratedCode) {
+  testing::internal::CaptureStderr();
+  const uint32_t id = log_events("pass");
+  report_pass("captured", "%0 = f32[4] leaf 0\n");
+  report_pass("kernel:k0", "axis 0: inner 4\n");
+  report_pass("llvm:k0", "define void @k0()\n");
+  report_pass("assembly:k0", "ret\n");
+  events::ignore(id);
+  const std::string said = testing::internal::GetCapturedStderr();
+  for (const char* part : {"leaf 0", "axis 0: inner 4", "pass llvm:k0", "pass assembly:k0"})
+    EXPECT_THAT(said, HasSubstr(part));
+  for (const char* part : {"define", "ret\n"}) EXPECT_THAT(said, Not(HasSubstr(part)));
+}
+
 TEST(Log, AnUnknownWordIsRefused) {
   EXPECT_THROW(log_events("compile,everything"), Error);
   EXPECT_FALSE(events::wanted(EventKind::compile));

@@ -63,9 +63,12 @@ void print(const Event& event) {
     line += fmt::format(" {}", event.value);
   }
   if (event.where.line != 0) line += fmt::format(" at {}:{}", event.where.file, event.where.line);
-  // A compiled kernel's body and the trace's JSON are for the dump; here they would bury the lines.
+  // A compiled kernel's body, its generated code and the trace's JSON are for the dump; here they
+  // would bury the lines.
+  const bool listing =
+      event.name.find(':') != event.name.npos && !event.name.starts_with("kernel:");
   bool buries = event.kind == EventKind::compile ||
-                (event.kind == EventKind::pass && event.name.starts_with("trace"));
+                (event.kind == EventKind::pass && (listing || event.name.starts_with("trace")));
   if (event.kind == EventKind::miss || event.kind == EventKind::fusion_refusal)
     line += fmt::format(": {}", event.text.substr(0, event.text.find('\n')));
   else if (!event.text.empty() && !buries)
