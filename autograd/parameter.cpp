@@ -1,5 +1,4 @@
 #include <encore/autograd/parameter.h>
-
 #include <encore/lazy/record.h>
 
 namespace encore {

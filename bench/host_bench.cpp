@@ -1,5 +1,5 @@
-// What the host pays besides kernels: recording a node, capturing and fingerprinting it, releasing it,
-// replaying a known program. Elementwise nodes of small tensors; medians; nanoseconds a node.
+// What the host pays besides kernels: recording a node, capturing and fingerprinting it, releasing
+// it, replaying a known program. Elementwise nodes of small tensors; medians; nanoseconds a node.
 #include <encore/encore.h>
 #include <encore/trace/runtime.h>
 #include <fmt/format.h>
@@ -37,7 +37,8 @@ void measure(Costs& costs, const Tensor& x, const Tensor& step) {
   trace::Statistics before = trace::statistics();
   eval(y);
   trace::Statistics after = trace::statistics();
-  costs.capture.push_back(double(after.capture_nanoseconds - before.capture_nanoseconds) * 1e-9 / nodes);
+  costs.capture.push_back(double(after.capture_nanoseconds - before.capture_nanoseconds) * 1e-9 /
+                          nodes);
   costs.replay.push_back(double(after.replay_nanoseconds - before.replay_nanoseconds) * 1e-9 /
                          double(after.launches - before.launches));
   // What nobody computes is released when its handle goes.
@@ -55,8 +56,11 @@ int main() {
   eval(x, step);
   Costs costs;
   for (int i = 0; i < rounds; ++i) measure(costs, x, step);
-  fmt::print("record {:.1f} ns a node\ncapture, fingerprint and compare {:.1f} ns a node\nrelease {:.1f} ns a node\n"
-             "replay {:.0f} ns a launch of 64 elements, its kernel included\n",
-             median(costs.record) * 1e9, median(costs.capture) * 1e9, median(costs.release) * 1e9,
-             median(costs.replay) * 1e9);
+  fmt::print(
+      "record {:.1f} ns a node\n"
+      "capture, fingerprint and compare {:.1f} ns a node\n"
+      "release {:.1f} ns a node\n"
+      "replay {:.0f} ns a launch of 64 elements, its kernel included\n",
+      median(costs.record) * 1e9, median(costs.capture) * 1e9, median(costs.release) * 1e9,
+      median(costs.replay) * 1e9);
 }

@@ -48,8 +48,7 @@ class PlainSequence final : public Sequence {
 }  // namespace
 
 std::unique_ptr<Sequence> Backend::sequence(std::vector<std::shared_ptr<const Executable>> code,
-                                            std::shared_ptr<const Labels> labels,
-                                            Dependencies) {
+                                            std::shared_ptr<const Labels> labels, Dependencies) {
   return std::make_unique<PlainSequence>(std::move(code), std::move(labels));
 }
 

@@ -1,42 +1,44 @@
 // The kernel IR: one loop nest over one iteration space, as every backend compiles it.
 //
-// A kernel visits points (outer, row, inner). `outer` axes are independent of each other; `row` axes
-// are visited in ascending order within a chunk of rows; `inner` axes run inside a *sweep*. A kernel
-// is a list of stages:
+// A kernel visits points (outer, row, inner). `outer` axes are independent of each other; `row`
+// axes are visited in ascending order within a chunk of rows; `inner` axes run inside a *sweep*. A
+// kernel is a list of stages:
 //
 //   setup   runs once a launch; its values are the same everywhere
 //   row     runs once for each (outer, row) point
 //   sweep   runs for each inner point of the current (outer, row); may feed accumulators
 //   finish  runs once for each (outer, chunk) after its rows; for column accumulators only
 //
-// Values are numbered through the whole kernel: value i is the result of instructions[i]. A value of
-// a setup or row stage may be used in every later stage; a value of a sweep only in that sweep. What
-// a sweep leaves behind are its accumulators, read by `reduced` in a later row stage, and its stores.
-// Column accumulators add up over the rows of a chunk; they need no `reduced`: at the end of a chunk
-// their totals are written through `access`, whose map runs over outer axes, the chunk and, for a
-// value of a sweep, inner axes.
+// Values are numbered through the whole kernel: value i is the result of instructions[i]. A value
+// of a setup or row stage may be used in every later stage; a value of a sweep only in that sweep.
+// What a sweep leaves behind are its accumulators, read by `reduced` in a later row stage, and its
+// stores. Column accumulators add up over the rows of a chunk; they need no `reduced`: at the end
+// of a chunk their totals are written through `access`, whose map runs over outer axes, the chunk
+// and, for a value of a sweep, inner axes.
 //
-// Sizes (extents, strides, offsets) live in one table. A fixed size is part of the kernel's text; the
-// others are passed with every launch, so one kernel serves many shapes. 0 and 1 are always fixed.
+// Sizes (extents, strides, offsets) live in one table. A fixed size is part of the kernel's text;
+// the others are passed with every launch, so one kernel serves many shapes. 0 and 1 are always
+// fixed.
 //
-// Order of accumulation, the same for every backend: a row accumulator has `lane_count` lanes; inner
-// point number i (counted through all inner axes' LAST axis only, each run along the last axis starts
-// at lane 0) goes to lane i % lane_count, lane by lane in ascending order; at the end lane j takes in
-// lane j + h for h = lane_count/2, …, 1 (operand order: lane j first). A column accumulator takes its
-// rows in ascending order, starting from the identity. `sum` of a floating product is mul, then add.
-// An accumulator whose value was computed in a row stage (a row scalar) is always a column one.
+// Order of accumulation, the same for every backend: a row accumulator has `lane_count` lanes;
+// inner point number i (counted through all inner axes' LAST axis only, each run along the last
+// axis starts at lane 0) goes to lane i % lane_count, lane by lane in ascending order; at the end
+// lane j takes in lane j + h for h = lane_count/2, …, 1 (operand order: lane j first). A column
+// accumulator takes its rows in ascending order, starting from the identity. `sum` of a floating
+// product is mul, then add. An accumulator whose value was computed in a row stage (a row scalar)
+// is always a column one.
 //
 // Threads: a Kernel is a plain value; share it only when no one writes it.
 #pragma once
-#include <cstdint>
-#include <optional>
-#include <string>
-#include <vector>
-
 #include <encore/core/hash.h>
 #include <encore/core/settings.h>
 #include <encore/lazy/dtype.h>
 #include <encore/lazy/instruction.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
 
 namespace encore::jit {
 
@@ -59,8 +61,8 @@ struct Axis {
 
 enum class Use : uint8_t { read, write, update };
 
-/// A buffer that the kernel is handed at launch, aligned to its dtype. Two arguments may be the same
-/// memory only where each point reads what it later writes (in-place elementwise).
+/// A buffer that the kernel is handed at launch, aligned to its dtype. Two arguments may be the
+/// same memory only where each point reads what it later writes (in-place elementwise).
 struct Argument {
   DType dtype;
   Use use;
@@ -70,11 +72,11 @@ struct Argument {
 /// in elements. With `predicate` false the access does not happen.
 struct Access {
   uint32_t argument = 0;
-  SizeId base = none;            // none: 0
-  std::vector<SizeId> strides;   // one per axis of the kernel; none: 0
-  SizeId chunk_stride = none;    // times the chunk number; column accumulators only
-  ValueId offset = none;         // an i64 value, for div/mod and indirect maps
-  ValueId predicate = none;      // a bool value
+  SizeId base = none;           // none: 0
+  std::vector<SizeId> strides;  // one per axis of the kernel; none: 0
+  SizeId chunk_stride = none;   // times the chunk number; column accumulators only
+  ValueId offset = none;        // an i64 value, for div/mod and indirect maps
+  ValueId predicate = none;     // a bool value
 };
 
 struct Instruction {
@@ -92,8 +94,8 @@ enum class Reduce : uint8_t { sum, prod, max, min, any, all, argmax, argmin };
 /// first NaN wins. Only as row accumulators.
 struct Accumulator {
   Reduce reduce;
-  DType dtype;               // a compute dtype
-  ValueId value;             // must have dtype `dtype`, except for argmax and argmin
+  DType dtype;    // a compute dtype
+  ValueId value;  // must have dtype `dtype`, except for argmax and argmin
   bool column = false;
   uint32_t access = none;    // column: where a chunk's total goes
   ValueId predicate = none;  // points where it is false do not count
@@ -131,18 +133,18 @@ inline constexpr uint32_t max_instructions = 2048;
 constexpr uint32_t lane_count(DType dtype) { return size_of(dtype) == 8 ? 16 : 32; }
 
 struct Kernel {
-  std::string name;                    // for people: dumps, profiles; never in a key
+  std::string name;  // for people: dumps, profiles; never in a key
   std::vector<Size> sizes;
   std::vector<Axis> axes;
   std::vector<Argument> arguments;
-  std::vector<DType> scalars;          // scalar slots
+  std::vector<DType> scalars;  // scalar slots
   std::vector<Access> accesses;
   std::vector<Instruction> instructions;
   std::vector<Accumulator> accumulators;
   std::vector<Stage> stages;
-  std::optional<Contraction> contraction;  // then exactly one sweep, whose instructions may use `product`
-  SizeId rows_per_chunk = none;        // none: no column accumulators; else at least 1
-  uint32_t variant = 0;  // which kind of code, see Backend::variant; 0: any
+  std::optional<Contraction> contraction;  // then one sweep only; it may use `product`
+  SizeId rows_per_chunk = none;            // none: no column accumulators; else at least 1
+  uint32_t variant = 0;                    // which kind of code, see Backend::variant; 0: any
 
   int64_t size(SizeId id) const { return id == none ? 0 : sizes[id].value; }
 };

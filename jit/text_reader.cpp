@@ -104,7 +104,9 @@ void TextReader::fail_at(size_t place, std::string_view expected) const {
                                                   : fmt::format("'{}'", rest.substr(0, 40));
   throw Error(fmt::format("kernel text, line {}, column {}: expected {}, found {}", number,
                           place - begin + 1, expected, found),
-              {}, fmt::format("{}\n  {:>{}}", line.substr(0, 400), '^', std::min<size_t>(place - begin + 1, 400)));
+              {},
+              fmt::format("{}\n  {:>{}}", line.substr(0, 400), '^',
+                          std::min<size_t>(place - begin + 1, 400)));
 }
 
 void TextReader::advance(size_t count) {

@@ -15,7 +15,8 @@ inline DType result_dtype(DType dtype) { return is_floating(dtype) ? dtype : DTy
 /// An operand as it came, and as it is computed with.
 struct Operand {
   explicit Operand(const Arg& arg)
-      : given(as_tensor(arg, DType::f32, default_device())), work(given.to(work_dtype(given.dtype()))) {}
+      : given(as_tensor(arg, DType::f32, default_device())),
+        work(given.to(work_dtype(given.dtype()))) {}
   Tensor result(const Tensor& computed) const { return computed.to(result_dtype(given.dtype())); }
   Tensor given;
   Tensor work;

@@ -1,12 +1,10 @@
 #include <encore/lazy/create.h>
-
-#include <fmt/format.h>
-
-#include <cmath>
-
 #include <encore/lazy/elementwise.h>
 #include <encore/lazy/evaluator.h>
 #include <encore/lazy/extents.h>
+#include <fmt/format.h>
+
+#include <cmath>
 
 namespace encore {
 namespace {
@@ -50,7 +48,8 @@ Tensor ones(Shape shape, Options options, std::source_location at) {
 Tensor iota(Shape shape, int64_t axis, Device device, std::source_location at) {
   check_shape(shape, "iota", at);
   int place = normalize_axis(axis, shape.rank(), "iota", at);
-  return record({OpId::iota, DType::i64, device, shape, {place}}, std::initializer_list<Node*>{}, at);
+  return record({OpId::iota, DType::i64, device, shape, {place}}, std::initializer_list<Node*>{},
+                at);
 }
 
 Tensor arange(Scalar start, Scalar stop, Scalar step, Options options, std::source_location at) {
@@ -63,17 +62,21 @@ Tensor arange(Scalar start, Scalar stop, Scalar step, Options options, std::sour
   Tensor position = iota({count}, 0, options.device, at);
   bool whole = !start.floating && !step.floating;
   DType work = whole ? DType::i64 : DType::f64;
-  Tensor first = scalar_node(start, work, options.device), by = scalar_node(step, work, options.device);
+  Tensor first = scalar_node(start, work, options.device),
+         by = scalar_node(step, work, options.device);
   return (position.to(work, at) * by + first).to(options.dtype, at);
 }
 
 // Counted from the nearer end, so that both ends are exact.
-Tensor linspace(Scalar start, Scalar stop, int64_t count, Options options, std::source_location at) {
+Tensor linspace(Scalar start, Scalar stop, int64_t count, Options options,
+                std::source_location at) {
   if (count < 0)
-    throw Error(fmt::format("linspace: {} numbers", count), current_location(at), "give zero or more");
+    throw Error(fmt::format("linspace: {} numbers", count), current_location(at),
+                "give zero or more");
   Scope scope("linspace", at);
   Tensor position = iota({count}, 0, options.device, at).to(DType::f64, at);
-  double last = double(count - 1), step = count > 1 ? (stop.as_double() - start.as_double()) / last : 0;
+  double last = double(count - 1),
+         step = count > 1 ? (stop.as_double() - start.as_double()) / last : 0;
   Tensor up = position * step + start.as_double();
   if (count < 2) return up.to(options.dtype, at);
   Tensor down = (position - last) * step + stop.as_double();
@@ -87,7 +90,8 @@ Tensor eye(int64_t rows, std::optional<int64_t> columns, Options options, std::s
   return (row == column).to(options.dtype, at);
 }
 
-Tensor from_bytes(const void* data, DType dtype, Shape shape, Device device, std::source_location at) {
+Tensor from_bytes(const void* data, DType dtype, Shape shape, Device device,
+                  std::source_location at) {
   check_shape(shape, "from_bytes", at);
   size_t bytes = size_t(shape.numel()) * size_of(dtype);
   evaluator().check_device(device, at);
@@ -96,12 +100,13 @@ Tensor from_bytes(const void* data, DType dtype, Shape shape, Device device, std
   return leaf_node(std::move(buffer), dtype, shape, at);
 }
 
-template <class T>
-Tensor from_vector(const std::vector<T>& values, Shape shape, Device device, std::source_location at) {
+template <Element T>
+Tensor from_vector(const std::vector<T>& values, Shape shape, Device device,
+                   std::source_location at) {
   check_shape(shape, "from_vector", at);
   if (int64_t(values.size()) != shape.numel())
-    throw Error(fmt::format("from_vector: {} values do not fill shape {} ({} elements)", values.size(),
-                            shape.text(), shape.numel()),
+    throw Error(fmt::format("from_vector: {} values do not fill shape {} ({} elements)",
+                            values.size(), shape.text(), shape.numel()),
                 at, "give as many values as the shape has elements");
   if constexpr (std::is_same_v<T, bool>) {
     std::vector<uint8_t> bytes(values.begin(), values.end());
@@ -116,11 +121,12 @@ Tensor from_vector(const std::vector<T>& values, Shape shape, Device device, std
 ENCORE_DTYPES(DTYPE)
 #undef DTYPE
 
-Tensor from_blob(void* data, DType dtype, Shape shape, std::function<void(void*)> free, std::source_location at) {
+Tensor from_blob(void* data, DType dtype, Shape shape, std::function<void(void*)> free,
+                 std::source_location at) {
   check_shape(shape, "from_blob", at);
   if (!data && shape.numel() != 0)
-    throw Error(fmt::format("from_blob: no memory was given for shape {}", shape.text()), current_location(at),
-                "the pointer is null");
+    throw Error(fmt::format("from_blob: no memory was given for shape {}", shape.text()),
+                current_location(at), "the pointer is null");
   size_t bytes = size_t(shape.numel()) * size_of(dtype);
   Ref<Buffer> buffer(new Buffer(data, bytes, cpu, [free = std::move(free)](void* memory, size_t) {
     if (free) free(memory);

@@ -6,10 +6,14 @@
 
 namespace encore {
 
-/// A tensor of `shape` with every element `value`; recorded, never stored unless something needs it.
-Tensor full(Shape shape, Arg value, Options options = {}, std::source_location at = std::source_location::current());
-Tensor zeros(Shape shape, Options options = {}, std::source_location at = std::source_location::current());
-Tensor ones(Shape shape, Options options = {}, std::source_location at = std::source_location::current());
+/// A tensor of `shape` with every element `value`; recorded, never stored unless something needs
+/// it.
+Tensor full(Shape shape, Arg value, Options options = {},
+            std::source_location at = std::source_location::current());
+Tensor zeros(Shape shape, Options options = {},
+             std::source_location at = std::source_location::current());
+Tensor ones(Shape shape, Options options = {},
+            std::source_location at = std::source_location::current());
 /// i64 positions 0 … count - 1, then scaled: start + i * step, in options.dtype.
 Tensor arange(Scalar start, Scalar stop, Scalar step, Options options,
               std::source_location at = std::source_location::current());
@@ -26,15 +30,17 @@ Tensor linspace(Scalar start, Scalar stop, int64_t count, Options options = {},
 Tensor eye(int64_t rows, std::optional<int64_t> columns = {}, Options options = {},
            std::source_location at = std::source_location::current());
 /// Position along `axis` of a tensor of `shape`, i64.
-Tensor iota(Shape shape, int64_t axis, Device device = default_device(), std::source_location at = std::source_location::current());
+Tensor iota(Shape shape, int64_t axis, Device device = default_device(),
+            std::source_location at = std::source_location::current());
 
 /// Copies `values`, row-major; its size must be shape.numel().
-template <class T>
+template <Element T>
 Tensor from_vector(const std::vector<T>& values, Shape shape, Device device = default_device(),
                    std::source_location at = std::source_location::current());
 /// Likewise as a vector: shape [values.size()].
-template <class T>
-Tensor from_vector(const std::vector<T>& values, std::source_location at = std::source_location::current()) {
+template <Element T>
+Tensor from_vector(const std::vector<T>& values,
+                   std::source_location at = std::source_location::current()) {
   return from_vector(values, Shape{int64_t(values.size())}, default_device(), at);
 }
 /// Copies `shape.numel()` elements of `dtype` from host memory.

@@ -24,7 +24,8 @@ Half::Half(float value) {
   } else if (magnitude >= 0x477ff000) {  // rounds to 65536 or more
     bits = uint16_t(sign | 0x7c00);
   } else if (magnitude < 0x38800000) {  // subnormal: the sum's last bit is 2^-24
-    bits = uint16_t(sign | (std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000));
+    bits = uint16_t(sign |
+                    (std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000));
   } else {
     bits = uint16_t(sign | ((magnitude - 0x38000000 + 0xfff + (magnitude >> 13 & 1)) >> 13));
   }
@@ -42,7 +43,7 @@ Half::operator float() const {
 BFloat16::BFloat16(float value) {
   uint32_t word = std::bit_cast<uint32_t>(value);
   bits = (word & 0x7fffffff) > 0x7f800000 ? uint16_t(word >> 16 | 0x40)
-                                           : uint16_t((word + 0x7fff + (word >> 16 & 1)) >> 16);
+                                          : uint16_t((word + 0x7fff + (word >> 16 & 1)) >> 16);
 }
 
 BFloat16::operator float() const { return std::bit_cast<float>(uint32_t(bits) << 16); }

@@ -1,5 +1,6 @@
 // The element types, one row each; every other list of dtypes expands from here.
 #pragma once
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <iosfwd>
@@ -10,19 +11,19 @@ namespace encore {
 enum class Kind : uint8_t { boolean, unsigned_integer, signed_integer, floating };
 
 // DTYPE(name, bytes, kind, C++ type): ordered by kind, then by width; promotion relies on it.
-#define ENCORE_DTYPES(DTYPE)                          \
-  DTYPE(boolean, 1, Kind::boolean, bool)              \
-  DTYPE(u8, 1, Kind::unsigned_integer, uint8_t)       \
-  DTYPE(u16, 2, Kind::unsigned_integer, uint16_t)     \
-  DTYPE(u32, 4, Kind::unsigned_integer, uint32_t)     \
-  DTYPE(u64, 8, Kind::unsigned_integer, uint64_t)     \
-  DTYPE(i8, 1, Kind::signed_integer, int8_t)          \
-  DTYPE(i16, 2, Kind::signed_integer, int16_t)        \
-  DTYPE(i32, 4, Kind::signed_integer, int32_t)        \
-  DTYPE(i64, 8, Kind::signed_integer, int64_t)        \
-  DTYPE(f16, 2, Kind::floating, Half)                 \
-  DTYPE(bf16, 2, Kind::floating, BFloat16)            \
-  DTYPE(f32, 4, Kind::floating, float)                \
+#define ENCORE_DTYPES(DTYPE)                      \
+  DTYPE(boolean, 1, Kind::boolean, bool)          \
+  DTYPE(u8, 1, Kind::unsigned_integer, uint8_t)   \
+  DTYPE(u16, 2, Kind::unsigned_integer, uint16_t) \
+  DTYPE(u32, 4, Kind::unsigned_integer, uint32_t) \
+  DTYPE(u64, 8, Kind::unsigned_integer, uint64_t) \
+  DTYPE(i8, 1, Kind::signed_integer, int8_t)      \
+  DTYPE(i16, 2, Kind::signed_integer, int16_t)    \
+  DTYPE(i32, 4, Kind::signed_integer, int32_t)    \
+  DTYPE(i64, 8, Kind::signed_integer, int64_t)    \
+  DTYPE(f16, 2, Kind::floating, Half)             \
+  DTYPE(bf16, 2, Kind::floating, BFloat16)        \
+  DTYPE(f32, 4, Kind::floating, float)            \
   DTYPE(f64, 8, Kind::floating, double)
 
 enum class DType : uint8_t {
@@ -109,6 +110,13 @@ inline constexpr DType dtype_of = [] {
   template <>                          \
   inline constexpr DType dtype_of<type> = DType::name;
 ENCORE_DTYPES(DTYPE)
+#undef DTYPE
+
+/// A C++ type that is some dtype's. `long long` is none where int64_t is `long`.
+template <class T>
+concept Element = false
+#define DTYPE(name, bytes, kind, type) || std::same_as<T, type>
+    ENCORE_DTYPES(DTYPE);
 #undef DTYPE
 
 }  // namespace encore

@@ -1,4 +1,5 @@
-// Gradient rules of the op families that are not tables; each is defined beside its op's shape rule.
+// Gradient rules of the op families that are not tables; each is defined beside its op's shape
+// rule.
 #pragma once
 #include <encore/lazy/record.h>
 

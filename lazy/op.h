@@ -2,14 +2,15 @@
 //
 // Elementwise ops come from elementwise.def and reductions from reduction.def, one row each. The
 // other families (movement, indexing, contraction, random) are few; each op's shape rule and
-// gradient stand in the file of its family (movement.cpp, indexing.cpp, contraction.cpp, random.cpp).
+// gradient stand in the file of its family (movement.cpp, indexing.cpp, contraction.cpp,
+// random.cpp).
 #pragma once
+#include <encore/lazy/dtype.h>
+#include <encore/lazy/instruction.h>
+
 #include <cstdint>
 #include <span>
 #include <string_view>
-
-#include <encore/lazy/dtype.h>
-#include <encore/lazy/instruction.h>
 
 namespace encore {
 
@@ -18,27 +19,27 @@ struct Node;
 
 enum class OpId : uint8_t {
   // sources
-  leaf,      // holds a buffer
-  scalar,    // a C++ number of the user's: a runtime argument, its value in no key
-  literal,   // a number that the library wrote: part of the key
-  iota,      // position along attributes[0], i64
+  leaf,     // holds a buffer
+  scalar,   // a C++ number of the user's: a runtime argument, its value in no key
+  literal,  // a number that the library wrote: part of the key
+  iota,     // position along attributes[0], i64
   // identities
-  variable,  // names a parameter's cell; lowers to nothing
+  variable,   // names a parameter's cell; lowers to nothing
   to_device,  // its input on another device; born with its buffer
   // movement: one input, an index map
-  reshape,   // to the node's shape, row-major order kept
-  permute,   // attributes[i]: the input's axis that becomes axis i
-  expand,    // broadcasts to the node's shape (NumPy's rule)
-  slice,     // attributes: start of each axis, then step of each axis (steps may be negative)
-  pad,       // attributes: low of each axis, then high; inputs: x, the filling scalar
-  concat,    // attributes[0]: axis
+  reshape,  // to the node's shape, row-major order kept
+  permute,  // attributes[i]: the input's axis that becomes axis i
+  expand,   // broadcasts to the node's shape (NumPy's rule)
+  slice,    // attributes: start of each axis, then step of each axis (steps may be negative)
+  pad,      // attributes: low of each axis, then high; inputs: x, the filling scalar
+  concat,   // attributes[0]: axis
   // indexing; a negative index counts from the end; one out of range reads 0 and writes nothing
-  take,         // x, index (any shape), attributes[0] axis: x[:axis] + index + x[axis+1:]
-  take_along,   // x, index of x's rank, attributes[0] axis: result has index's shape
-  index_add,    // x, 1-d index, source, attributes[0] axis: x[.., index[i], ..] += source[.., i, ..]
+  take,        // x, index (any shape), attributes[0] axis: x[:axis] + index + x[axis+1:]
+  take_along,  // x, index of x's rank, attributes[0] axis: result has index's shape
+  index_add,   // x, 1-d index, source, attributes[0] axis: x[.., index[i], ..] += source[.., i, ..]
   scatter_add,  // x, index, source of index's shape, attributes[0] axis; added in index order
   // contraction
-  matmul,       // [batch.., m, k] x [batch.., k, n], batch axes equal (expand first)
+  matmul,  // [batch.., m, k] x [batch.., k, n], batch axes equal (expand first)
   // random: inputs seed (i64), draw index (i64); attributes[0] word: u32 bits of Philox 4x32-10
   random_bits,
 #define UNARY(name, ...) name,
@@ -48,12 +49,17 @@ enum class OpId : uint8_t {
 #undef UNARY
 #undef BINARY
 #undef TERNARY
-#define REDUCTION(name, ...) reduce_##name,  // attributes[0]: bit mask of axes; axes stay with extent 1
+#define REDUCTION(name, ...) \
+  reduce_##name,  // attributes[0]: bit mask of axes; axes stay with extent 1
 #include <encore/lazy/reduction.def>
 #undef REDUCTION
 };
 
-enum class OpFamily : uint8_t { source, identity, movement, indexing, contraction, random, elementwise, reduction };
+// clang-format off
+enum class OpFamily : uint8_t {
+  source, identity, movement, indexing, contraction, random, elementwise, reduction
+};
+// clang-format on
 
 /// What a gradient rule may look at.
 struct GradientOf;

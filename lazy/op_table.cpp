@@ -1,13 +1,14 @@
-// Expands every column of elementwise.def and reduction.def; the only file that sees the rows' code.
-#include <cmath>
-#include <iterator>
-#include <numbers>
-
+// Expands every column of elementwise.def and reduction.def; the only file that sees the rows'
+// code.
 #include <encore/lazy/elementwise.h>
 #include <encore/lazy/families.h>
 #include <encore/lazy/lowering.h>
 #include <encore/lazy/math_expansion.h>
 #include <encore/lazy/op.h>
+
+#include <cmath>
+#include <iterator>
+#include <numbers>
 
 namespace encore {
 namespace {
@@ -17,23 +18,24 @@ Tensor share_extreme(const Tensor& g, const Tensor& a, const Tensor& b, const Te
   return where(a == b, g * lit(0.5), where(loses, lit(0.0), g));
 }
 
-#define LOWER(expression)                                                          \
-  [](Builder& to, std::span<const Value> v) -> Value {                             \
-    (void)to;                                                                      \
-    return expression;                                                             \
+#define LOWER(expression)                              \
+  [](Builder& to, std::span<const Value> v) -> Value { \
+    (void)to;                                          \
+    return expression;                                 \
   }
 // Inputs are looked at only where the row names them, so an unused one costs nothing but a handle.
-#define GRADIENT(expression)                                                       \
-  [](const GradientOf& of, [[maybe_unused]] int input) -> Tensor {                 \
-    [[maybe_unused]] const Tensor& g = of.dy;                                      \
-    [[maybe_unused]] const Tensor y = of.y(), a = of.in(0),                        \
+#define GRADIENT(expression)                                                             \
+  [](const GradientOf& of, [[maybe_unused]] int input) -> Tensor {                       \
+    [[maybe_unused]] const Tensor& g = of.dy;                                            \
+    [[maybe_unused]] const Tensor y = of.y(), a = of.in(0),                              \
                                   b = of.node.operand_count() > 1 ? of.in(1) : Tensor(), \
                                   c = of.node.operand_count() > 2 ? of.in(2) : Tensor(); \
-    return expression;                                                             \
+    return expression;                                                                   \
   }
 
 }  // namespace
 
+// clang-format off
 const OpInfo op_rows[] = {
     {.name = "leaf", .family = OpFamily::source, .arity = 0},
     {.name = "scalar", .family = OpFamily::source, .arity = 0},
@@ -47,7 +49,8 @@ const OpInfo op_rows[] = {
     {.name = "slice", .family = OpFamily::movement, .gradient = slice_gradient},
     {.name = "pad", .family = OpFamily::movement, .arity = 2, .gradient = pad_gradient},
     {.name = "concat", .family = OpFamily::movement, .arity = -1, .gradient = concat_gradient},
-    {.name = "take", .family = OpFamily::indexing, .arity = 2, .gradient = take_gradient, .saves = saves_b},
+    {.name = "take", .family = OpFamily::indexing, .arity = 2, .gradient = take_gradient,
+     .saves = saves_b},
     {.name = "take_along", .family = OpFamily::indexing, .arity = 2, .gradient = take_along_gradient,
      .saves = saves_b},
     {.name = "index_add", .family = OpFamily::indexing, .arity = 3, .gradient = index_add_gradient,
@@ -68,6 +71,7 @@ const OpInfo op_rows[] = {
 #include <encore/lazy/reduction.def>
 #undef REDUCTION
 };
+// clang-format on
 
 namespace {
 

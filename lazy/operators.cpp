@@ -11,10 +11,10 @@ Tensor operator!(Arg a) { return record_last(OpId::logical_not, a); }
 // operand.
 #define OPERATOR(symbol, op) \
   Tensor operator symbol(Arg a, Arg b) { return record_last(OpId::op, a, b); }
-#define ASSIGNING(symbol, op)                         \
-  OPERATOR(symbol, op)                                \
+#define ASSIGNING(symbol, op)                          \
+  OPERATOR(symbol, op)                                 \
   Tensor& Tensor::operator symbol##=(const Arg & b)& { \
-    return *this = op(Arg(*this, b.location()), b);   \
+    return *this = op(Arg(*this, b.location()), b);    \
   }
 
 ASSIGNING(+, add)

@@ -11,9 +11,9 @@ enum class Inside : uint8_t {
   user,     // whose own lines are meant: what it records carries its own places again
 };
 
-/// Everything recorded while a scope lives carries its name and, where it is the library's, its place
-/// instead of the inner ones. Scopes nest; of places of the library the outermost wins (it is the
-/// user's), names join as "a/b". Per thread.
+/// Everything recorded while a scope lives carries its name and, where it is the library's, its
+/// place instead of the inner ones. Scopes nest; of places of the library the outermost wins (it is
+/// the user's), names join as "a/b". Per thread.
 class Scope {
  public:
   /// `name` must live for ever.
@@ -29,7 +29,8 @@ class Scope {
   Span span_;
 };
 
-/// Nodes recorded under it carry exactly this place and name: gradient nodes carry their forward node's.
+/// Nodes recorded under it carry exactly this place and name: gradient nodes carry their forward
+/// node's.
 class LocationOverride {
  public:
   LocationOverride(Location where, const char* scope);
@@ -85,7 +86,8 @@ Tensor record(NewNode node, std::span<Node* const> inputs, Location where);
 /// A reduction over the axes in `mask`, which keep extent 1. Dtype rule: see reduction.def.
 Tensor record_reduction(OpId op, const Tensor& x, uint32_t mask, Location where);
 
-/// A rank-0 source: a runtime argument (`scalar_node`) or a constant of the program (`literal_node`).
+/// A rank-0 source: a runtime argument (`scalar_node`) or a constant of the program
+/// (`literal_node`).
 Tensor scalar_node(Scalar value, DType dtype, Device device);
 Tensor literal_node(Scalar value, DType dtype, Device device);
 
@@ -95,15 +97,16 @@ Tensor leaf_node(Ref<Buffer> buffer, DType dtype, Shape shape, Location where);
 /// `source` on the device of `buffer`, which holds its values; a gradient finds its way back.
 Tensor moved_node(const Tensor& source, Ref<Buffer> buffer, Location where);
 
-/// `value` under a new identity that gradients can be asked for: a parameter's use (`cell` names its
-/// cell) or a plain variable. Inside NoGrad it needs no gradient.
+/// `value` under a new identity that gradients can be asked for: a parameter's use (`cell` names
+/// its cell) or a plain variable. Inside NoGrad it needs no gradient.
 Tensor variable_node(const Tensor& value, std::weak_ptr<void> cell, Location where);
 
 /// An operand as a tensor: numbers become scalar (or literal) nodes of `dtype`.
 Tensor as_tensor(const Arg& arg, DType dtype, Device device);
 
 /// What a gradient rule may look at; `dy` has the node's shape and dtype. Rules return a tensor of
-/// any shape that `in(i)`'s shape broadcasts to: the walker sums over broadcast axes and casts back.
+/// any shape that `in(i)`'s shape broadcasts to: the walker sums over broadcast axes and casts
+/// back.
 struct GradientOf {
   const Node& node;
   const Tensor& dy;

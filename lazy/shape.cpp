@@ -1,7 +1,6 @@
 #include <encore/lazy/extents.h>
 #include <encore/lazy/record.h>
 #include <encore/lazy/shape.h>
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -10,14 +9,17 @@ namespace encore {
 std::string Shape::text() const { return fmt::format("[{}]", fmt::join(begin(), end(), ", ")); }
 
 void Shape::throw_rank(int rank, Location at) {
-  throw Error(fmt::format("a tensor of {} axes was asked for; at most {} are supported", rank, max_rank),
-              current_location(at), "merge axes with reshape");
+  throw Error(
+      fmt::format("a tensor of {} axes was asked for; at most {} are supported", rank, max_rank),
+      current_location(at), "merge axes with reshape");
 }
 
 int normalize_axis(int64_t axis, int rank, const char* what, Location where) {
   if (axis < -rank || axis >= rank)
-    throw Error(fmt::format("{}: axis {} is out of range for a tensor of {} axes", what, axis, rank), where,
-                rank == 0 ? "a scalar has no axes" : fmt::format("use an axis in [{}, {}]", -rank, rank - 1));
+    throw Error(
+        fmt::format("{}: axis {} is out of range for a tensor of {} axes", what, axis, rank), where,
+        rank == 0 ? "a scalar has no axes"
+                  : fmt::format("use an axis in [{}, {}]", -rank, rank - 1));
   return int(axis < 0 ? axis + rank : axis);
 }
 
@@ -27,8 +29,8 @@ void check_count(const Shape& shape, std::string_view what, Location where) {
   for (int64_t extent : shape)
     if (extent > 1) count = saturating_multiply(count, extent);
   if (count > most)
-    throw Error(fmt::format("{}: a tensor of shape {} has too many elements", what, shape.text()), where,
-                "2^58 are the most; is an extent wrong?");
+    throw Error(fmt::format("{}: a tensor of shape {} has too many elements", what, shape.text()),
+                where, "2^58 are the most; is an extent wrong?");
 }
 
 Shape broadcast(const Shape& a, const Shape& b, const char* what, Location where) {
@@ -40,10 +42,11 @@ Shape broadcast(const Shape& a, const Shape& b, const char* what, Location where
   for (int axis = 0; axis < shorter.rank(); ++axis) {
     int64_t mine = longer[axis + shift], theirs = shorter[axis];
     if (mine != theirs && mine != 1 && theirs != 1)
-      throw Error(fmt::format("{}: shapes {} and {} do not broadcast (axis {} from the right: {} and {})", what,
-                              a.text(), b.text(), shorter.rank() - axis, a.rank() >= b.rank() ? mine : theirs,
-                              a.rank() >= b.rank() ? theirs : mine),
-                  where, "axes are aligned at the right; each pair must be equal, or one of them 1");
+      throw Error(
+          fmt::format("{}: shapes {} and {} do not broadcast (axis {} from the right: {} and {})",
+                      what, a.text(), b.text(), shorter.rank() - axis,
+                      a.rank() >= b.rank() ? mine : theirs, a.rank() >= b.rank() ? theirs : mine),
+          where, "axes are aligned at the right; each pair must be equal, or one of them 1");
     result[axis + shift] = mine == 1 ? theirs : mine;
   }
   check_count(result, what, where);

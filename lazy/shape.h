@@ -1,12 +1,12 @@
 // Extents of a tensor, at most eight axes, held inline so that recording allocates nothing.
 #pragma once
+#include <encore/core/error.h>
+
 #include <cstdint>
 #include <initializer_list>
 #include <iosfwd>
 #include <span>
 #include <string>
-
-#include <encore/core/error.h>
 
 namespace encore {
 

@@ -1,9 +1,7 @@
-#include <encore/lazy/tensor.h>
-
-#include <fmt/format.h>
-
 #include <encore/lazy/elementwise.h>
 #include <encore/lazy/evaluator.h>
+#include <encore/lazy/tensor.h>
+#include <fmt/format.h>
 
 namespace encore {
 namespace {
@@ -21,15 +19,18 @@ void convert(const void* from, DType dtype, size_t count, To* to) {
   auto each = [&]<class From>(const From* values) {
     for (size_t i = 0; i < count; ++i) {
       Scalar value;
-      if constexpr (std::is_integral_v<From>) value = Scalar(values[i]);
-      else value = Scalar(widen(values[i]));
+      if constexpr (std::is_integral_v<From>)
+        value = Scalar(values[i]);
+      else
+        value = Scalar(widen(values[i]));
       uint64_t bits = value.bits_as(dtype_of<To>);
       std::memcpy(static_cast<void*>(to + i), &bits, sizeof(To));
     }
   };
   switch (dtype) {
 #define DTYPE(name, bytes, kind, type) \
-  case DType::name: return each(static_cast<const type*>(from));
+  case DType::name:                    \
+    return each(static_cast<const type*>(from));
     ENCORE_DTYPES(DTYPE)
 #undef DTYPE
   }
@@ -62,16 +63,17 @@ int64_t Tensor::size(int64_t axis, std::source_location at) const {
   return shape(at)[normalize_axis(axis, rank(), "size", at)];
 }
 
-template <class T>
+template <Element T>
 T Tensor::item(std::source_location at) const {
   if (!node_) refuse_empty(at);
   if (numel() != 1)
-    throw Error(fmt::format("item: a tensor of shape {} has {} elements, not one", shape().text(), numel()), at,
-                "reduce it first, or use to_vector");
+    throw Error(
+        fmt::format("item: a tensor of shape {} has {} elements, not one", shape().text(), numel()),
+        at, "reduce it first, or use to_vector");
   return to_vector<T>(at)[0];
 }
 
-template <class T>
+template <Element T>
 std::vector<T> Tensor::to_vector(std::source_location at) const {
   if (!node_) refuse_empty(at);
   evaluator().evaluate({&node_, 1}, SyncKind::read, at);
@@ -90,7 +92,7 @@ std::vector<T> Tensor::to_vector(std::source_location at) const {
   return values;
 }
 
-#define DTYPE(name, bytes, kind, type)                        \
+#define DTYPE(name, bytes, kind, type)                          \
   template type Tensor::item<type>(std::source_location) const; \
   template std::vector<type> Tensor::to_vector<type>(std::source_location) const;
 ENCORE_DTYPES(DTYPE)

@@ -4,14 +4,14 @@
 // Handles may be used from any thread, but one handle object by one thread at a time, as with
 // std::shared_ptr. Shape, dtype and device errors throw encore::Error at the line that records.
 #pragma once
+#include <encore/lazy/default_device.h>
+#include <encore/lazy/node.h>
+
 #include <concepts>
 #include <iosfwd>
 #include <optional>
 #include <utility>
 #include <vector>
-
-#include <encore/lazy/default_device.h>
-#include <encore/lazy/node.h>
 
 namespace encore {
 
@@ -39,8 +39,12 @@ class Arg {
     requires requires { typename T::StandsForTensor; }
   Arg(const T& stand_in, std::source_location at = std::source_location::current());
   Arg(const Arg& other)
-      : node_(other.node_), scalar_(other.scalar_), literal_(other.literal_),
-        boolean_(other.boolean_), owned_(other.owned_), location_(other.location_) {
+      : node_(other.node_),
+        scalar_(other.scalar_),
+        literal_(other.literal_),
+        boolean_(other.boolean_),
+        owned_(other.owned_),
+        location_(other.location_) {
     if (owned_) retain(node_, Node::one_handle);
   }
   Arg& operator=(const Arg&) = delete;
@@ -123,29 +127,22 @@ class Tensor {
   const Shape& shape(Location at = std::source_location::current()) const {
     return checked(at)->shape;
   }
-  int rank(Location at = std::source_location::current()) const {
-    return shape(at).rank();
-  }
+  int rank(Location at = std::source_location::current()) const { return shape(at).rank(); }
   int64_t size(int64_t axis, std::source_location at = std::source_location::current()) const;
-  int64_t numel(Location at = std::source_location::current()) const {
-    return shape(at).numel();
-  }
-  DType dtype(Location at = std::source_location::current()) const {
-    return checked(at)->dtype;
-  }
-  Device device(Location at = std::source_location::current()) const {
-    return checked(at)->device;
-  }
+  int64_t numel(Location at = std::source_location::current()) const { return shape(at).numel(); }
+  DType dtype(Location at = std::source_location::current()) const { return checked(at)->dtype; }
+  Device device(Location at = std::source_location::current()) const { return checked(at)->device; }
 
   /// Waits for the value of a one-element tensor; other sizes throw. Casts to T as `to` does.
-  template <class T>
+  template <Element T>
   T item(std::source_location at = std::source_location::current()) const;
   /// Waits for all values, row-major. Casts to T as `to` does.
-  template <class T>
+  template <Element T>
   std::vector<T> to_vector(std::source_location at = std::source_location::current()) const;
 
   Tensor to(DType dtype, std::source_location at = std::source_location::current()) const;
-  /// A copy on another device; reads this tensor, that is, waits for its value. Gradients move back.
+  /// A copy on another device; reads this tensor, that is, waits for its value. Gradients move
+  /// back.
   Tensor to(Device device, std::source_location at = std::source_location::current()) const;
   /// The same value with no gradient history.
   Tensor detach(std::source_location at = std::source_location::current()) const;
@@ -184,8 +181,9 @@ class Tensor {
   Node* node_ = nullptr;
 };
 
-/// One entry of `x[{…}]`: a number (drops the axis), a slice (keeps it), or a tensor of integers whose
-/// axes take the axis's place (at most one of those). Carries the user's line, which operator[] cannot.
+/// One entry of `x[{…}]`: a number (drops the axis), a slice (keeps it), or a tensor of integers
+/// whose axes take the axis's place (at most one of those). Carries the user's line, which
+/// operator[] cannot.
 struct IndexEntry {
   using At = std::source_location;
   template <class T>
@@ -265,7 +263,8 @@ Tensor operator&&(Arg a, Arg b);
 Tensor operator||(Arg a, Arg b);
 
 /// Computes the given tensors, and everything else pending on this thread, in one step.
-void eval(std::initializer_list<Tensor> tensors, std::source_location at = std::source_location::current());
+void eval(std::initializer_list<Tensor> tensors,
+          std::source_location at = std::source_location::current());
 /// A tensor with the caller's place, where a pack or an operator leaves no room for one.
 struct TensorAt {
   template <class T>

@@ -32,6 +32,14 @@ class AnyModule {
 /// `Sequential{Linear(784, 512), ReLU(), Linear(512, 10)}`; its members are named 0, 1, 2 …
 class Sequential : public Module {
  public:
+  /// A member's number and the line that asked for it.
+  struct Number {
+    Number(size_t number, Location place = std::source_location::current())
+        : value(number), at(place) {}
+    size_t value;
+    Location at;
+  };
+
   Sequential() = default;
   Sequential(std::initializer_list<AnyModule> modules) : modules_(modules) {}
   template <class First, class... More>
@@ -44,7 +52,8 @@ class Sequential : public Module {
 
   void append(AnyModule module) { modules_.push_back(std::move(module)); }
   size_t size() const { return modules_.size(); }
-  Module& operator[](size_t i) { return *modules_.at(i); }
+  /// The module of that name; a number that names none throws.
+  Module& operator[](Number number);
 
   Tensor forward(const Tensor& x) {
     Tensor y = x;

@@ -28,7 +28,8 @@ TEST(CompiledFunction, LaterCallsRecordNothingAndAreRight) {
 
 TEST(CompiledFunction, ResultsOfSeveralCallsStayDistinct) {
   auto f = compile([](const Tensor& x) { return x + 1.0; });
-  Tensor a = f(from_vector<float>({1})), b = f(from_vector<float>({2})), c = f(from_vector<float>({3}));
+  Tensor a = f(from_vector<float>({1})), b = f(from_vector<float>({2})),
+         c = f(from_vector<float>({3}));
   EXPECT_EQ(a.item<float>(), 2);
   EXPECT_EQ(b.item<float>(), 3);
   EXPECT_EQ(c.item<float>(), 4);
@@ -55,7 +56,8 @@ TEST(CompiledFunction, GradInsideIsPartOfTheProgram) {
     Tensor x = variable(value);
     return grad((x * x * x).sum(), {x})[0];
   });
-  for (float at : {1.0f, 2.0f, -3.0f}) EXPECT_FLOAT_EQ(gradient(from_vector<float>({at})).item<float>(), 3 * at * at);
+  for (float at : {1.0f, 2.0f, -3.0f})
+    EXPECT_FLOAT_EQ(gradient(from_vector<float>({at})).item<float>(), 3 * at * at);
 }
 
 TEST(CompiledFunction, SeveralResultsAndAnArgumentItself) {

@@ -1,6 +1,5 @@
 // Do events reach exactly those who listen to their kind, from any thread?
 #include <encore/core/events.h>
-
 #include <gtest/gtest.h>
 
 #include <thread>

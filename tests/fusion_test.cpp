@@ -139,11 +139,14 @@ TEST(Fusion, AdamWOverTwentyParametersOfSixSizesIsOneLaunch) {
 
 TEST(Fusion, AValueFirstNeededInALaterSweepMayWaitForAnother) {
   Tensor x = random({48, 33});
-  expect_launches(1, [&] {
-    Tensor dear = tanh(x) * sigmoid(x);
-    Tensor centered = dear * x.sum({1}, true);
-    return std::vector{centered / centered.sum({1}, true) + dear};
-  }, 1e-3f);
+  expect_launches(
+      1,
+      [&] {
+        Tensor dear = tanh(x) * sigmoid(x);
+        Tensor centered = dear * x.sum({1}, true);
+        return std::vector{centered / centered.sum({1}, true) + dear};
+      },
+      1e-3f);
 }
 
 TEST(Fusion, ADeepChainIsCutIntoFewKernelsThatRepeat) {

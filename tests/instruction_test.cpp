@@ -363,8 +363,7 @@ TEST(Instruction, BitcastKeepsBits) {
           size_of(from) == size_of(to) && (from == DType::boolean) == (to == DType::boolean);
       ASSERT_EQ(evaluation_of(Opcode::bitcast, to, from, 0) != nullptr, allowed);
       if (!allowed) continue;
-      for (uint64_t a : samples(from))
-        EXPECT_EQ(evaluate_noisily(Opcode::bitcast, to, from, a), a);
+      for (uint64_t a : samples(from)) EXPECT_EQ(evaluate_noisily(Opcode::bitcast, to, from, a), a);
     }
 }
 

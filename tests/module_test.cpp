@@ -123,6 +123,20 @@ TEST(Module, CopyHasNewCellsMoveKeepsThem) {
   for (size_t i = 0; i < ours.size(); ++i) EXPECT_TRUE(ours[i] == kept[i]);
 }
 
+TEST(Module, ANumberThatNamesNoMemberIsToldAtItsLine) {
+  Sequential model(Linear(2, 3), ReLU());
+  EXPECT_EQ(&model[1], &model[1]);
+  uint32_t line = 0;
+  try {
+    line = __LINE__ + 1;
+    model[2];
+    FAIL() << "module 2 of 2 was found";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("no module 2 of 2"));
+    EXPECT_EQ(error.where().line, line);
+  }
+}
+
 TEST(Module, AssigningAModuleFillsItsCells) {
   Linear a(2, 2), b(2, 2);
   ParameterRef held = a.weight;

@@ -228,7 +228,8 @@ TEST(Movement, WorksOnScalarsAndLiterals) {
   Tensor x = literal_node(4, f64, default_device()).expand({4, 3});
   expect_values(slice(x, {{1, 2}}).reshape({3}), {4, 4, 4});
   expect_values(pad(literal_node(2, f64, default_device()).reshape({1}), {1}, {1}, 5), {5, 2, 5});
-  expect_values(concat({x.flatten(), scalar_node(3, f64, default_device()).expand({1})}).max(), {4});
+  expect_values(concat({x.flatten(), scalar_node(3, f64, default_device()).expand({1})}).max(),
+                {4});
 }
 
 TEST(Movement, LongChainsAreDestroyedWithoutEvaluation) {

@@ -97,7 +97,8 @@ TEST(Print, ShapesDTypesAndDevicesPrint) {
   Tensor x = zeros({2, 3}, {.dtype = bf16});
   std::ostringstream text;
   text << x.shape() << ' ' << x.dtype() << ' ' << boolean << ' ' << x.device() << ' ' << cuda(1);
-  EXPECT_EQ(text.str(), std::string("[2, 3] bf16 bool ") + (x.device() == cpu ? "cpu" : "cuda:0") + " cuda:1");
+  EXPECT_EQ(text.str(),
+            std::string("[2, 3] bf16 bool ") + (x.device() == cpu ? "cpu" : "cuda:0") + " cuda:1");
 }
 
 }  // namespace

@@ -1,11 +1,10 @@
-#include <gtest/gtest.h>
-
-#include <cmath>
-
 #include <encore/encore.h>
 #include <encore/lazy/contraction.h>
 #include <encore/lazy/reduction.h>
 #include <encore/trace/statistics.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
 
 namespace encore {
 namespace {
@@ -32,7 +31,8 @@ TEST(Smoke, ColumnSum) {
 }
 
 TEST(Smoke, Matmul) {
-  Tensor x = from_vector<float>({1, 2, 3, 4, 5, 6}, {2, 3}), y = from_vector<float>({1, 0, 0, 1, 1, 1}, {3, 2});
+  Tensor x = from_vector<float>({1, 2, 3, 4, 5, 6}, {2, 3}),
+         y = from_vector<float>({1, 0, 0, 1, 1, 1}, {3, 2});
   EXPECT_EQ((matmul(x, y) + 1.0).to_vector<float>(), (std::vector<float>{5, 6, 11, 12}));
 }
 

@@ -57,15 +57,17 @@ size_t Recordings::size() const {
 
 namespace {
 
-std::unique_ptr<Recording> record(const std::vector<Arg>& arguments, const Recordings::Body& body, Location where) {
+std::unique_ptr<Recording> record(const std::vector<Arg>& arguments, const Recordings::Body& body,
+                                  Location where) {
   auto recording = std::make_unique<Recording>();
   auto tensor = std::find_if(arguments.begin(), arguments.end(),
                              [](const Arg& arg) { return !arg.is_number(); });
   Device device = tensor == arguments.end() ? default_device() : tensor->node()->device;
   for (const Arg& arg : arguments)
     recording->placeholders.push_back(
-        arg.is_number() ? scalar_node(arg.number(), DType::f32, device)
-                        : leaf_node(arg.node()->buffer, arg.node()->dtype, arg.node()->shape, where));
+        arg.is_number()
+            ? scalar_node(arg.number(), DType::f32, device)
+            : leaf_node(arg.node()->buffer, arg.node()->dtype, arg.node()->shape, where));
   {
     // What it reads now would be a constant of all later calls.
     NoSyncScope off("a compiled function");
@@ -89,8 +91,10 @@ class Bound {
   Bound(Recording& recording, const std::vector<Arg>& arguments) : recording_(recording) {
     for (size_t i = 0; i < arguments.size(); ++i) {
       Node* node = recording.placeholders[i].node();
-      if (arguments[i].is_number()) node->bits = arguments[i].number().bits_as(node->dtype);
-      else node->buffer = arguments[i].node()->buffer;
+      if (arguments[i].is_number())
+        node->bits = arguments[i].number().bits_as(node->dtype);
+      else
+        node->buffer = arguments[i].node()->buffer;
     }
     for (Node* draw : recording.draws) draw->bits = uint64_t(next_draw_index());
   }
@@ -104,7 +108,8 @@ class Bound {
 
 }  // namespace
 
-std::vector<Tensor> Recordings::call(const std::vector<Arg>& arguments, const Body& body, Location where) {
+std::vector<Tensor> Recordings::call(const std::vector<Arg>& arguments, const Body& body,
+                                     Location where) {
   check(arguments, where);
   std::vector<Node*> pending;
   for (const Arg& arg : arguments)
@@ -119,7 +124,8 @@ std::vector<Tensor> Recordings::call(const std::vector<Arg>& arguments, const Bo
   for (const Tensor& result : recording->results) {
     const Node* node = result.node();
     int place = recording->recorded.output_of(node);
-    Ref<Buffer> buffer = place >= 0 ? buffers[size_t(place)] : node->buffer;  // an argument or captured tensor itself
+    Ref<Buffer> buffer = place >= 0 ? buffers[size_t(place)]
+                                    : node->buffer;  // an argument or captured tensor itself
     results.push_back(leaf_node(std::move(buffer), node->dtype, node->shape, where));
   }
   return results;

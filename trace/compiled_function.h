@@ -1,14 +1,14 @@
 // compile(f): f, but recorded only once per set of argument shapes.
 //
-//   auto step = encore::compile([](const Tensor& x, const Tensor& scale) { return tanh(x * scale); });
+//   auto step = encore::compile([](const Tensor& x, const Tensor& k) { return tanh(x * k); });
 //   Tensor y = step(x, 0.5);
 //
-// A call whose argument shapes, dtypes and devices were seen before records nothing: the program runs
-// at once on the new arguments. Numbers among the arguments reach f as rank-0 f32 tensors and stay
-// runtime arguments. What f captures (tensors, parameters, numbers) is a constant of the first call
-// with those shapes; f reads no values (that throws). Random tensors inside f are drawn anew each
-// call. Results carry no gradient history: differentiate inside f, by `grad`. Calls may come from any
-// thread; copies share recordings.
+// A call whose argument shapes, dtypes and devices were seen before records nothing: the program
+// runs at once on the new arguments. Numbers among the arguments reach f as rank-0 f32 tensors and
+// stay runtime arguments. What f captures (tensors, parameters, numbers) is a constant of the first
+// call with those shapes; f reads no values (that throws). Random tensors inside f are drawn anew
+// each call. Results carry no gradient history: differentiate inside f, by `grad`. Calls may come
+// from any thread; copies share recordings.
 #pragma once
 #include <encore/lazy/record.h>
 
@@ -62,8 +62,11 @@ class Compiled {
     using Result = decltype(body({}));
     std::vector<Tensor> results =
         recordings_.call(arguments, [&](auto& tensors) { return listed(body(tensors)); }, where);
-    if constexpr (std::is_same_v<Result, Tensor>) return results[0];
-    else return results;
+    if constexpr (std::is_same_v<Result, Tensor>) {
+      return results[0];
+    } else {
+      return results;
+    }
   }
   template <size_t... i>
   auto spread([[maybe_unused]] const std::vector<Tensor>& tensors, std::index_sequence<i...>) {

@@ -60,6 +60,7 @@ class DataLoader {
   /// The data set must outlive the loader.
   explicit DataLoader(const Dataset& dataset, DataLoaderOptions options = {},
                       std::source_location at = std::source_location::current());
+  DataLoader(const Dataset&&, DataLoaderOptions = {}) = delete;  // it would not outlive the loader
 
   /// Batches in an epoch.
   int64_t size() const;
