@@ -6,6 +6,7 @@
 #include <encore/jit/backend.h>
 #include <encore/jit/cuda/choose_product.h>
 #include <encore/jit/cuda/cublaslt.h>
+#include <encore/jit/cuda/library_products.h>
 #include <encore/trace/runtime.h>
 #include <encore/trace/statistics.h>
 #include <fmt/format.h>
@@ -269,6 +270,21 @@ TEST_F(CudaLibraryTest, OneKernelServesManyShapes) {
   }
   EXPECT_EQ(trace::statistics().kernels_compiled - before, 2);
   EXPECT_EQ(calls(), 5);
+}
+
+TEST_F(CudaLibraryTest, OfManyShapesTheOldAreForgotten) {
+  constexpr auto most = int64_t(jit::cuda::LibraryProducts::most_shapes);
+  const Tensor b = from_vector(std::vector<float>(64, 1), {8, 8}, cuda(0));
+  for (int64_t shape = 0; shape <= 3 * most / 2; ++shape) {
+    const int64_t rows = 8 * (1 + shape % (most + 8));  // the first come once more
+    const Tensor a = from_vector(std::vector<float>(size_t(rows * 8), 0.5f), {rows, 8}, cuda(0));
+    ASSERT_EQ(matmul(a, b).to_vector<float>(), std::vector<float>(size_t(rows * 8), 4)) << shape;
+  }
+  EXPECT_GE(calls(), 3 * most / 2);
+  if (on_real_gpu) return;
+  trace::runtime().clear_caches();
+  auto& count = fake_library().calls;
+  EXPECT_LE(count["cublasLtMatmulDescCreate"] - count["cublasLtMatmulDescDestroy"], most + 1);
 }
 
 TEST_F(CudaLibraryTest, OnlyWhereNumbersAllow) {

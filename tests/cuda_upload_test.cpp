@@ -270,6 +270,8 @@ TEST_F(FakeOrderTest, ReadsMayMeet) {
   EXPECT_EQ(complaints(), 0u);
   driver().cuMemcpyDtoHAsync(to.data() + 199, memory_, 1, gpu_.stream());
   EXPECT_EQ(complaints(), 1u);
+  gpu_.synchronize();
+  driver().cuStreamSynchronize(other_);
 }
 
 TEST_F(FakeOrderTest, TellsOfASourceThatIsWrittenTooEarly) {

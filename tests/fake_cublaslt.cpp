@@ -139,6 +139,7 @@ int cublasLtMatmulDescCreate(void** made, int compute, int scale) {
 }
 
 int cublasLtMatmulDescDestroy(void* operation) {
+  CALLED(cublasLtMatmulDescDestroy);
   delete static_cast<Operation*>(operation);
   return 0;
 }

@@ -4,11 +4,14 @@
 #include <encore/encore.h>
 #include <encore/trace/known_trace.h>
 #include <encore/trace/runtime.h>
+#include <gmock/gmock.h>
 
 #include "told_misses.h"
 
 namespace encore {
 namespace {
+
+using ::testing::HasSubstr;
 
 class MissReasons : public ::testing::Test {
  protected:
@@ -29,14 +32,15 @@ class MissReasons : public ::testing::Test {
     expect_named(told, reason, line);
     EXPECT_EQ(told.nearest, known_) << told.text;
   }
-  /// Runs `program(before)`, then `program(after)`.
+  /// Runs `program(before)`, then `program(after)`; what is told of the latter.
   template <class Program, class Value>
-  void inject(Program&& program, Value before, Value after, std::string_view reason,
-              const uint32_t& line) {
+  std::string inject(Program&& program, Value before, Value after, std::string_view reason,
+                     const uint32_t& line) {
     std::function<void()> first = [&] { program(before); }, then = [&] { program(after); };
     Told told = second(first, then);
     expect(told, reason, line);
     EXPECT_EQ(misses_of([&] { program(before), program(after); }).size(), 0u);
+    return told.text;
   }
 
   trace::Runtime& runtime_ = trace::runtime();
@@ -303,7 +307,24 @@ TEST_F(MissReasons, AHeldCopyPreventsDonation) {
     state = state * 0.5 + 1.0;
     eval(state);
   };
-  inject(train, false, true, "donation", line);
+  EXPECT_THAT(inject(train, false, true, "donation", line), HasSubstr("a handle holds it"));
+}
+
+TEST_F(MissReasons, MemoryOfTheProgramIsNotDonated) {
+  uint32_t line = 0;
+  std::vector<float> memory(64, 1);
+  auto train = [&](bool foreign) {
+    Tensor state;
+    if (foreign)
+      state = from_blob(memory.data(), f32, {64});
+    else
+      state = data({64});
+    line = __LINE__ - (foreign ? 3 : 1);
+    state = state * 0.5 + 1.0;
+    eval(state);
+  };
+  EXPECT_THAT(inject(train, false, true, "donation", line),
+              HasSubstr("its memory is the program's own"));
 }
 
 TEST_F(MissReasons, AnotherKindOfSync) {

@@ -29,11 +29,23 @@ void add_node(const GraphNode& node, OpId made_by, KnownTrace& to) {
 }  // namespace
 
 std::string_view name_of(Kept kept) {
-  constexpr std::string_view names[] = {
-      "it may be overwritten", "only a step may overwrite values",
-      "a handle holds it",     "something outside the trace still reads it",
-      "its buffer is shared",  "its memory is the program's own"};
-  return names[int(kept)];
+  switch (kept) {
+    case Kept::donated:
+      return "it may be overwritten";
+    case Kept::no_step:
+      return "only a step may overwrite values";
+    case Kept::checked:
+      return "ENCORE_CHECK_NUMERICS needs it";
+    case Kept::handle:
+      return "a handle holds it";
+    case Kept::users:
+      return "something outside the trace still reads it";
+    case Kept::shared_buffer:
+      return "its buffer is shared";
+    case Kept::foreign_buffer:
+      return "its memory is the program's own";
+  }
+  return "";
 }
 
 Kept why_kept(const Node* leaf, bool donated, SyncKind kind) {

@@ -68,13 +68,13 @@ struct KnownTrace {
   std::vector<uint32_t> lines;  // hashes of the computed nodes' ops and lines, sorted
 
   std::span<const int64_t> shape(const Node& node) const {
-    return {&numbers[node.first], node.rank};
+    return {numbers.data() + node.first, node.rank};
   }
   std::span<const int64_t> attributes(const Node& node) const {
-    return {&numbers[node.first] + node.rank, node.attribute_count};
+    return {numbers.data() + node.first + node.rank, node.attribute_count};
   }
   std::span<const int64_t> inputs(const Node& node) const {
-    return {&numbers[node.first] + node.rank + node.attribute_count, node.input_count};
+    return {numbers.data() + node.first + node.rank + node.attribute_count, node.input_count};
   }
   int64_t literal(const Node& node) const {
     return node.op == OpId::literal ? inputs(node).data()[node.input_count] : 0;

@@ -21,8 +21,9 @@ Module::Module(const Gpu& gpu, std::span<const std::byte> cubin) : gpu_(gpu) {
 Module::~Module() {
   try {
     gpu_.synchronize();
-  } catch (const Error&) {
-    return;  // a lost device has nothing loaded any more
+  } catch (const DeviceLost&) {
+    return;                 // it has nothing loaded any more
+  } catch (const Error&) {  // no reason to keep the module for ever
   }
   driver().cuModuleUnload.status(module_);
 }

@@ -10,6 +10,7 @@ void LaunchList::clear() {
   needs_scratch.clear();
   scratch_bytes = 0;
   temporaries.clear();
+  pointed_to.clear();
 }
 
 size_t LaunchList::add_block(size_t bytes) {

@@ -44,6 +44,8 @@ struct LaunchList {
   size_t scratch_bytes = 0;  // as long as launches take turns they share the memory
   /// Memory that launches share beside that. It may be given back once all are enqueued.
   std::vector<std::shared_ptr<void>> temporaries;
+  /// What blocks point to on the host.
+  std::vector<std::shared_ptr<const void>> pointed_to;
 
   void clear();
   /// Room for one more block; its place in `blocks`.

@@ -118,7 +118,8 @@ void LibraryExecutable::pack_one(const Segment& segment, LaunchList& to) const {
   void* const matrix = matrix_bytes ? room.take(matrix_bytes)
                                     : segment.arguments[kernel_.accesses[split_.result].argument];
   const LibraryProducts::Chosen chosen = products_.get(shape, room.left());
-  Call call{chosen.product, chosen.algorithm, {}};
+  Call call{chosen.product.get(), chosen.algorithm, {}};
+  to.pointed_to.push_back(chosen.product);
   call.operands.a = first_of(kernel_, segment, true);
   call.operands.b = first_of(kernel_, segment, false);
   if (shape.bias) call.operands.bias = segment.arguments[split_.bias];

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <limits>
 #include <optional>
+#include <vector>
 
 namespace encore::jit::cuda {
 namespace {
@@ -49,12 +50,14 @@ int64_t library_calls() { return calls.load(std::memory_order_relaxed); }
 void count_library_call() { calls.fetch_add(1, std::memory_order_relaxed); }
 
 LibraryProducts::Entry& LibraryProducts::entry(const CublasLtShape& shape) {
+  if (entries_.size() > most_shapes) forget_half();
   auto [place, is_new] = entries_.try_emplace(shape);
   Entry& entry = place->second;
+  entry.asked = ++now_;
   if (!is_new) return entry;
   try {
     gpu_.enter();
-    entry.product = std::make_unique<const CublasLtProduct>(shape);
+    entry.product = std::make_shared<const CublasLtProduct>(shape);
     while (entry.product->workspace_bytes(entry.thrifty) > least_workspace(*entry.product))
       ++entry.thrifty;
   } catch (const DeviceLost&) {
@@ -67,6 +70,14 @@ LibraryProducts::Entry& LibraryProducts::entry(const CublasLtShape& shape) {
   return entry;
 }
 
+void LibraryProducts::forget_half() {
+  std::vector<uint64_t> times;
+  for (const auto& [shape, entry] : entries_) times.push_back(entry.asked);
+  const auto middle = times.begin() + ptrdiff_t(times.size() / 2);
+  std::nth_element(times.begin(), middle, times.end());
+  std::erase_if(entries_, [&](const auto& one) { return one.second.asked < *middle; });
+}
+
 bool LibraryProducts::can(const CublasLtShape& shape) {
   std::lock_guard lock(mutex_);
   return entry(shape).product != nullptr;
@@ -77,7 +88,7 @@ LibraryProducts::Chosen LibraryProducts::get(const CublasLtShape& shape, size_t 
   const Entry& known = entry(shape);
   if (!known.product) throw DeviceError(known.refusal, {});
   const bool fits = known.product->workspace_bytes(known.fastest) <= most_workspace;
-  return {known.product.get(), fits ? known.fastest : known.thrifty};
+  return {known.product, fits ? known.fastest : known.thrifty};
 }
 
 std::string LibraryProducts::question(const CublasLtShape& shape) {

@@ -2,8 +2,8 @@
 //
 // There are two for a shape, the fastest of all and the fastest of those that need little
 // workspace, for products in whose program there is no room. They are the library's first ideas
-// until `choose` was called for the shape; what that chose stays for the process. May be used from
-// any thread.
+// until `choose` was called for the shape. Of more than `most_shapes` the half that was asked for
+// longest ago is forgotten. May be used from any thread.
 #pragma once
 #include <encore/jit/cuda/cublaslt.h>
 #include <encore/jit/cuda/memory.h>
@@ -17,11 +17,13 @@ namespace encore::jit::cuda {
 
 class LibraryProducts {
  public:
+  static constexpr size_t most_shapes = 1024;
+
   LibraryProducts(const Gpu& gpu, DeviceMemory& memory) : gpu_(gpu), memory_(memory) {}
 
   /// A product and which of its algorithms runs.
   struct Chosen {
-    const CublasLtProduct* product = nullptr;
+    std::shared_ptr<const CublasLtProduct> product;
     size_t algorithm = 0;
     size_t workspace_bytes() const { return product->workspace_bytes(algorithm); }
   };
@@ -40,17 +42,20 @@ class LibraryProducts {
 
  private:
   struct Entry {
-    std::unique_ptr<const CublasLtProduct> product;  // null: the library refused
+    std::shared_ptr<const CublasLtProduct> product;  // null: the library refused
     std::string refusal;
     size_t fastest = 0, thrifty = 0;
     bool is_chosen = false;
+    uint64_t asked = 0;  // when it was last asked for
   };
   Entry& entry(const CublasLtShape& shape);
+  void forget_half();
 
   const Gpu& gpu_;
   DeviceMemory& memory_;
   std::mutex mutex_;  // guards what follows
   std::map<CublasLtShape, Entry> entries_;
+  uint64_t now_ = 0;  // counts the times that an entry was asked for
 };
 
 /// Calls of the library that this process enqueued; a graph that holds some counts when they are
