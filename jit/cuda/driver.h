@@ -20,7 +20,8 @@
 namespace encore::jit::cuda {
 
 /// For tests: the n-th call from now on (to `function`, if given) returns `code` instead of being
-/// made, the next one being number 1; with `stays` so do all that follow. 0: none.
+/// made, the next one being number 1; with `stays` so do all that follow, but those that give
+/// something back. 0: none.
 void fail_call(int64_t n, CUresult code, std::string_view function = {}, bool stays = false);
 
 /// What a test wants `function` to return instead of being called; CUDA_SUCCESS: call it.
