@@ -320,7 +320,7 @@ TEST_F(MissReasons, MemoryOfTheProgramIsNotDonated) {
     else
       state = data({64});
     line = __LINE__ - (foreign ? 3 : 1);
-    state = state * 0.5 + 1.0;
+    state = tanh(state);
     eval(state);
   };
   EXPECT_THAT(inject(train, false, true, "donation", line),
