@@ -318,7 +318,7 @@ TEST_F(MissReasons, MemoryOfTheProgramIsNotDonated) {
     if (foreign)
       state = from_blob(memory.data(), f32, {64});
     else
-      state = data({64});
+      state = data({64}, cpu);  // where memory of the program is
     line = __LINE__ - (foreign ? 3 : 1);
     state = tanh(state);
     eval(state);

@@ -238,8 +238,9 @@ INLINE f32 scale2_low(f32 a, u32 shifted) {
   return a * float_of((shifted << 23) + 0x5f800000u) * 0x1p-64f;
 }
 INLINE f32 scale2_halves(f32 a, u32 shifted) {
-  u32 half = (shifted >> 1 << 23) + 0x3f800000u;
-  return a * float_of(half) * float_of((shifted << 23) + 0x7f000000u - half);
+  u32 half = shifted >> 1;  // of what stands above n nothing is left after the shifts
+  return a * float_of((half << 23) + 0x3f800000u) *
+         float_of((shifted - half << 23) + 0x3f800000u);
 }
 INLINE f32 scale2(f32 a, f32 n) {
   if (fabsf(n) <= 126.0f) return a * power_of_two(n);
