@@ -1,6 +1,7 @@
 #include <encore/core/json_text.h>
 #include <encore/trace/describe.h>
 #include <encore/trace/describe_kernel.h>
+#include <encore/trace/known_trace.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -32,11 +33,6 @@ std::vector<int> axes(uint32_t mask) {
   for (int axis = 0; mask >> axis; ++axis)
     if (mask >> axis & 1) all.push_back(axis);
   return all;
-}
-
-constexpr std::string_view name_of(SyncKind kind) {
-  constexpr std::string_view names[] = {"read", "step", "cut"};
-  return names[int(kind)];
 }
 
 class Describer {

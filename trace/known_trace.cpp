@@ -28,6 +28,18 @@ void add_node(const GraphNode& node, OpId made_by, KnownTrace& to) {
 
 }  // namespace
 
+std::string_view name_of(SyncKind kind) {
+  switch (kind) {
+    case SyncKind::read:
+      return "read";
+    case SyncKind::step:
+      return "step";
+    case SyncKind::cut:
+      return "cut";
+  }
+  return "";
+}
+
 std::string_view name_of(Kept kept) {
   switch (kept) {
     case Kept::donated:

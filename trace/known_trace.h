@@ -12,6 +12,8 @@
 
 namespace encore::trace {
 
+std::string_view name_of(SyncKind kind);
+
 /// Why a value is stored.
 enum class StoredFor : uint8_t { handle, gradient, others };
 

@@ -2,6 +2,7 @@
 #include <encore/core/span.h>
 #include <encore/lazy/no_sync_scope.h>
 #include <encore/trace/check_numerics.h>
+#include <encore/trace/known_trace.h>
 #include <encore/trace/pipeline.h>
 #include <encore/trace/runtime.h>
 #include <encore/trace/statistics.h>
@@ -31,11 +32,6 @@ class Stopwatch {
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
-
-constexpr std::string_view name_of(SyncKind kind) {
-  constexpr std::string_view names[] = {"read", "step", "cut"};
-  return names[int(kind)];
-}
 
 /// Where nodes of a sync may be, the CPU first: what fails on another device keeps nothing from it.
 std::vector<Device> devices_of(std::span<Node* const> roots, SyncKind kind) {
